@@ -1,0 +1,51 @@
+"""What can go wrong for people: one class per cause, each with its exit code."""
+
+from collections.abc import Sequence
+
+
+class KubestrapError(Exception):
+    """Something a person can act on. The message says what is wrong, where, and what to do."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, details: Sequence[str] = ()) -> None:
+        """Take the sentence, and lines that belong to it."""
+        super().__init__(message)
+        self.message = message
+        self.details = tuple(details)
+
+
+class UsageError(KubestrapError):
+    """A flag, an argument or a file it names makes no sense; nothing was started."""
+
+    exit_code = 2
+
+
+class InventoryError(KubestrapError):
+    """The inventory cannot be used; `details` holds every mistake, one a line."""
+
+    exit_code = 2
+
+
+class BlockersFoundError(KubestrapError):
+    """A host lacks something Kubernetes needs."""
+
+    exit_code = 3
+
+
+class HostsUnreachableError(KubestrapError):
+    """Ansible cannot work on a host that is needed; `details` holds host, cause and fix."""
+
+    exit_code = 4
+
+
+class StepFailedError(KubestrapError):
+    """A step failed on a host, or a program on this machine did not do its work."""
+
+    exit_code = 5
+
+
+class InterruptedRunError(KubestrapError):
+    """A person stopped the program."""
+
+    exit_code = 130
