@@ -1,0 +1,161 @@
+"""Bring images from the operator's machine to a host, straight into its Docker: no registry, no temporary file."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+DESCRIBE = "docker image inspect {name}"
+LOAD = "docker load --quiet"
+
+
+class LocalImage:
+    """An image on the operator's machine: in its Docker, or in an archive made by `docker save`."""
+
+    def __init__(self, source: str, base: str) -> None:
+        """Look at the source: a path that ends in .tar (relative ones start at base), else a name in Docker.
+
+        Raises:
+            AnsibleActionFail: when there is no such image.
+        """
+        self.archive = Path(base, Path(source).expanduser()) if source.endswith(".tar") else None
+        if self.archive is None:
+            self.name = source if ":" in source.rsplit("/", 1)[-1] else f"{source}:latest"
+            self.content = _content(_inspect_local(self.name))
+        else:
+            self.name, self.content = _inspect_archive(self.archive)
+
+    @contextlib.contextmanager
+    def stream(self) -> Iterator[IO[bytes]]:
+        """Give the archive's bytes."""
+        if self.archive is not None:
+            with self.archive.open("rb") as stream:
+                yield stream
+            return
+        with subprocess.Popen(["docker", "save", self.name], stdout=subprocess.PIPE) as save:
+            try:
+                yield save.stdout  # type: ignore[misc]
+            finally:
+                save.stdout.close()  # type: ignore[union-attr]
+        if save.returncode != 0:
+            raise AnsibleActionFail(f"'docker save {self.name}' ended with exit code {save.returncode}.")
+
+
+class ActionModule(ActionBase):
+    """Runs on the operator's machine, once for each host, side by side."""
+
+    TRANSFERS_FILES = False
+    _supports_check_mode = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Send what the host lacks; `changed` tells whether that was anything."""
+        super().run(tmp, task_vars)
+        arguments = {"images": {"type": "list", "elements": "str", "required": True}, "base": {"type": "str"}}
+        _, options = self.validate_argument_spec(arguments)
+        images = [LocalImage(source, options["base"] or ".") for source in options["images"]]
+        sent = []
+        for image in images:
+            if self._content_on_host(image.name) == image.content:
+                continue
+            sent.append(image.name)
+            if not self._task.check_mode:
+                self._send(image)
+                if self._content_on_host(image.name) != image.content:
+                    raise AnsibleActionFail(f"The host took {image.name}, but what it has now is another image.")
+        diff = [{"after_header": name, "before": "", "after": "present\n"} for name in sent]
+        return {"changed": bool(sent), "diff": diff, "sent": sent}
+
+    def _content_on_host(self, name: str) -> tuple[Any, ...] | None:
+        answer = self._low_level_execute_command(DESCRIBE.format(name=self._connection._shell.quote(name)))  # noqa: SLF001
+        if answer["rc"] == 0:
+            return _content(json.loads(answer["stdout"])[0])
+        if "no such image" in (answer["stdout"] + answer["stderr"]).lower():
+            return None
+        if self._task.check_mode and answer["rc"] == 127:  # noqa: PLR2004 - the shell's "command not found"
+            return None
+        raise AnsibleActionFail(f"Docker on the host does not answer: {answer['stderr'].strip() or answer['stdout']}")
+
+    def _send(self, image: LocalImage) -> None:
+        command, first_line = self._remote_command()
+        with (
+            image.stream() as stream,
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as load,
+        ):
+            with contextlib.suppress(BrokenPipeError), load.stdin:  # type: ignore[union-attr]
+                load.stdin.write(first_line)  # type: ignore[union-attr]
+                shutil.copyfileobj(stream, load.stdin, 1 << 20)  # type: ignore[arg-type]
+            said = load.stdout.read().decode(errors="replace").strip()  # type: ignore[union-attr]
+        if load.returncode != 0:
+            raise AnsibleActionFail(f"The host could not load {image.name}: {said}")
+
+    def _remote_command(self) -> tuple[list[str], bytes]:
+        """Return the command that loads an archive from its standard input, and a line to send before the archive."""
+        load, first_line = LOAD, b""
+        become = self._connection.become
+        if become is not None and self._play_context.remote_user != "root":
+            if become.name != "ansible.builtin.sudo" and become.name != "sudo":
+                raise AnsibleActionFail(f"Images can be sent with become method sudo only, not {become.name}.")
+            password = become.get_option("become_pass")
+            load = f"sudo -n {LOAD}"
+            if password:
+                # The shell reads the password, so that sudo cannot take the first bytes of the archive for it.
+                load = f"IFS= read -r p && printf '%s\\n' \"$p\" | sudo -S -p '' -v && {load}"
+                first_line = f"{password}\n".encode()
+        transport = self._connection.transport
+        if transport == "local":
+            return ["sh", "-c", load], first_line
+        if transport != "ssh":
+            raise AnsibleActionFail(f"Images can be sent over connections of type ssh or local, not {transport}.")
+        # The connection's own command: keys, known hosts, ports, jump hosts and the open master all apply.
+        ssh = self._connection.get_option("ssh_executable")
+        built = self._connection._build_command(ssh, "ssh", self._connection.host, load)  # noqa: SLF001
+        return [part.decode() if isinstance(part, bytes) else part for part in built], first_line
+
+
+def _content(description: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what makes two images the same, whatever store keeps them: IDs differ between Docker's stores."""
+    config = description.get("Config") or description.get("config") or {}
+    layers = (description.get("RootFS") or {}).get("Layers") or (description.get("rootfs") or {}).get("diff_ids")
+    settings = tuple(json.dumps(config.get(key) or [], sort_keys=True) for key in ("Entrypoint", "Cmd", "Env"))
+    return (description.get("Created") or description.get("created"), tuple(layers or ()), *settings)
+
+
+def _inspect_local(name: str) -> dict[str, Any]:
+    if shutil.which("docker") is None:
+        raise AnsibleActionFail(f"Cannot take {name} from the Docker of this machine: there is no docker command here.")
+    done = subprocess.run(["docker", "image", "inspect", name], capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return dict(json.loads(done.stdout)[0])
+    if "no such image" not in done.stderr.lower():
+        raise AnsibleActionFail(f"Cannot take {name} from the Docker of this machine: {done.stderr.strip()}")
+    raise AnsibleActionFail(
+        f"There is no image {name} in the Docker of this machine. Build it ('docker build -t {name} .'), "
+        "or correct the name in cluster_app_images."
+    )
+
+
+def _inspect_archive(path: Path) -> tuple[str, tuple[Any, ...]]:
+    try:
+        with tarfile.open(path) as archive:
+            manifest = json.load(archive.extractfile("manifest.json") or _missing(path))
+            description = json.load(archive.extractfile(manifest[0]["Config"]) or _missing(path))
+    except FileNotFoundError:
+        raise AnsibleActionFail(f"There is no image archive {path}.") from None
+    except (tarfile.TarError, KeyError, IndexError, ValueError):
+        raise AnsibleActionFail(f"{path} is not an image archive. 'docker save -o {path} NAME' makes one.") from None
+    if not manifest[0].get("RepoTags"):
+        raise AnsibleActionFail(f"{path} holds an image without a name. Save it by name: 'docker save -o {path} NAME'.")
+    return manifest[0]["RepoTags"][0], _content(description)
+
+
+def _missing(path: Path) -> IO[bytes]:
+    raise AnsibleActionFail(f"{path} is not an image archive. 'docker save -o {path} NAME' makes one.")

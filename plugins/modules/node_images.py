@@ -1,0 +1,33 @@
+"""Documentation of the action plugin node_images."""
+
+DOCUMENTATION = """
+module: node_images
+short_description: Bring images from the operator's machine to a host
+description:
+  - Streams images into the host's Docker over the SSH connection, without a registry and without a temporary file.
+  - An image the host already has with the same content is skipped.
+  - Runs on the operator's machine, for all hosts side by side.
+author: kubestrap contributors
+options:
+  images:
+    description: Names in the operator's Docker, or archives made by C(docker save) (paths that end in .tar).
+    type: list
+    elements: str
+    required: true
+  base:
+    description: Directory at which relative paths of archives start.
+    type: str
+"""
+
+EXAMPLES = """
+- name: Bring the app's image to the node
+  kubestrap.cluster.node_images:
+    images: [shop:1.2]
+"""
+
+RETURN = """
+sent:
+  description: Names of the images the host lacked.
+  type: list
+  returned: success
+"""
