@@ -102,7 +102,7 @@ class ActionModule(ActionBase):
         load, first_line = LOAD, b""
         become = self._connection.become
         if become is not None and self._play_context.remote_user != "root":
-            if become.name != "ansible.builtin.sudo" and become.name != "sudo":
+            if become.name not in {"ansible.builtin.sudo", "sudo"}:
                 raise AnsibleActionFail(f"Images can be sent with become method sudo only, not {become.name}.")
             password = become.get_option("become_pass")
             load = f"sudo -n {LOAD}"
