@@ -36,7 +36,9 @@ def run(arguments: Sequence[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the whole command line."""
-    top = argparse.ArgumentParser(prog="kubestrap", epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    top = argparse.ArgumentParser(
+        prog="kubestrap", epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     top.add_argument("--version", action="version", version=f"kubestrap {__version__}")
     verbs = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_lab(verbs)
@@ -44,13 +46,22 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_lab(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    lab = verbs.add_parser("lab", help="throw-away hosts on this machine").add_subparsers(metavar="COMMAND", required=True)
+    lab = verbs.add_parser("lab", help="throw-away hosts on this machine").add_subparsers(
+        metavar="COMMAND", required=True
+    )
     up = lab.add_parser("up", help="make the hosts of a lab, or the ones it lacks")
     up.add_argument("--name", default="demo", help="name of the lab (default: %(default)s)")
     up.add_argument("--control-planes", type=int, default=1, metavar="N", help="control planes (default: %(default)s)")
     up.add_argument("--workers", type=int, default=1, metavar="N", help="workers (default: %(default)s)")
     up.add_argument("--os", default="debian-13", help="operating system of the hosts (default: %(default)s)")
-    up.add_argument("--vars", type=Path, action="append", default=[], metavar="FILE", help="YAML file of variables for the inventory")
+    up.add_argument(
+        "--vars",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="YAML file of variables for the inventory",
+    )
     up.set_defaults(handler=_lab_up)
     lab.add_parser("list", help="list the labs of this directory").set_defaults(handler=_lab_list)
     down = lab.add_parser("down", help="remove a lab; nothing of it is left")
@@ -67,7 +78,11 @@ def _lab_up(flags: argparse.Namespace) -> int:
     from bootstrap.commands import lab
 
     return lab.up(
-        name=flags.name, control_planes=flags.control_planes, workers=flags.workers, system=flags.os, variables=flags.vars
+        name=flags.name,
+        control_planes=flags.control_planes,
+        workers=flags.workers,
+        system=flags.os,
+        variables=flags.vars,
     )
 
 

@@ -1,0 +1,199 @@
+"""What a playbook run reports, as plain values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+Outcome = Literal["ok", "changed", "skipped", "failed", "ignored", "unreachable"]
+Severity = Literal["blocker", "warning"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something `check` has to say about a host."""
+
+    id: str
+    severity: Severity
+    evidence: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A member of the cluster as the API sees it."""
+
+    name: str
+    ready: bool
+    roles: str
+    version: str
+    runtime: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """The verdict on the app."""
+
+    ok: bool
+    cause: str = ""
+    evidence: tuple[str, ...] = ()
+    urls: tuple[str, ...] = ()
+    namespace: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskStarted:
+    """A task began on a host."""
+
+    host: str
+    stage: str
+    task: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFinished:
+    """A task ended on a host; times are seconds since 1970."""
+
+    host: str
+    stage: str
+    task: str
+    outcome: Outcome
+    started: float
+    ended: float
+    message: str = ""
+    findings: tuple[Finding, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    app: App | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A warning or an error that belongs to no task."""
+
+    level: Literal["warning", "error"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlaybookFinished:
+    """The end: Ansible's own totals by host, which also count tasks that hide their result and rescued failures."""
+
+    changed: Mapping[str, int] = field(default_factory=dict)
+    failed: tuple[str, ...] = ()
+    unreachable: tuple[str, ...] = ()
+
+
+Event = TaskStarted | TaskFinished | Message | PlaybookFinished
+
+_ENDS: dict[str, Outcome] = {
+    "runner_on_ok": "ok",
+    "runner_on_skipped": "skipped",
+    "runner_on_failed": "failed",
+    "runner_on_unreachable": "unreachable",
+}
+
+
+def parse_event(raw: Mapping[str, Any]) -> Event | None:
+    """Translate an ansible-runner event; None for events nobody acts on."""
+    kind = raw.get("event", "")
+    data = raw.get("event_data") or {}
+    if kind in _ENDS:
+        return _finished(_ENDS[kind], raw, data)
+    match kind:
+        case "runner_on_start":
+            return TaskStarted(host=data["host"], stage=_stage(data), task=_name(data), at=_seconds(raw.get("created")))
+        case "warning" | "error":
+            return Message(level=kind, text=_clean(str(raw.get("stdout", ""))))
+        case "playbook_on_stats":
+            return PlaybookFinished(
+                changed=data.get("changed", {}),
+                failed=tuple(data.get("failures", {})),
+                unreachable=tuple(data.get("dark", {})),
+            )
+        case _:
+            return None
+
+
+def _finished(outcome: Outcome, raw: Mapping[str, Any], data: Mapping[str, Any]) -> TaskFinished:
+    result = data.get("res") or {}
+    # A `no_log` task hides its result, so "changed" may be missing.
+    if outcome == "ok" and result.get("changed"):
+        outcome = "changed"
+    if outcome == "failed" and data.get("ignore_errors"):
+        outcome = "ignored"
+    ended = _seconds(data.get("end") or raw.get("created"))
+    return TaskFinished(
+        host=data["host"],
+        stage=_stage(data),
+        task=_name(data),
+        outcome=outcome,
+        started=_seconds(data.get("start")) or ended - float(data.get("duration") or 0),
+        ended=ended,
+        message=_message(result) if outcome in {"failed", "ignored", "unreachable"} else "",
+        findings=tuple(_finding(item) for item in result.get("findings") or ()),
+        nodes=tuple(_node(item) for item in result.get("nodes") or ()),
+        app=_app(result["app"]) if isinstance(result.get("app"), Mapping) else None,
+    )
+
+
+def _stage(data: Mapping[str, Any]) -> str:
+    # A role called from the collection has its full name here, one from the checkout only the last part.
+    return str(data.get("role") or data.get("play") or "").rpartition(".")[2]
+
+
+def _name(data: Mapping[str, Any]) -> str:
+    name = str(data.get("task") or data.get("task_action") or "")
+    return name.rpartition(" | ")[2]
+
+
+def _message(result: Mapping[str, Any]) -> str:
+    if result.get("censored"):
+        return "the result is hidden because it may hold a secret"
+    text = str(result.get("msg") or result.get("stderr") or result.get("module_stderr") or "no message").strip()
+    failed = [item for item in result.get("results") or () if isinstance(item, Mapping) and item.get("failed")]
+    if failed:
+        return "; ".join(_message(item) for item in failed)
+    detail = str(result.get("stderr") or "").strip()
+    return f"{text}\n{detail}" if detail and text == "non-zero return code" else text
+
+
+def _finding(item: Mapping[str, Any]) -> Finding:
+    severity: Severity = "blocker" if item.get("severity") == "blocker" else "warning"
+    return Finding(
+        id=str(item["id"]), severity=severity, evidence=str(item.get("evidence", "")), fix=str(item.get("fix", ""))
+    )
+
+
+def _node(item: Mapping[str, Any]) -> Node:
+    roles = item.get("roles", "")
+    return Node(
+        name=str(item["name"]),
+        ready=bool(item.get("ready")),
+        roles=roles if isinstance(roles, str) else ",".join(map(str, roles)),
+        version=str(item.get("version", "")),
+        runtime=str(item.get("runtime", "")),
+        address=str(item.get("address", "")),
+    )
+
+
+def _app(item: Mapping[str, Any]) -> App:
+    return App(
+        ok=bool(item.get("ok")),
+        cause=str(item.get("cause") or ""),
+        evidence=tuple(map(str, item.get("evidence") or ())),
+        urls=tuple(map(str, item.get("urls") or ())),
+        namespace=str(item.get("namespace") or ""),
+    )
+
+
+def _seconds(text: Any) -> float:
+    if not text:
+        return 0.0
+    moment = datetime.fromisoformat(str(text))
+    return (moment if moment.tzinfo else moment.astimezone()).timestamp()
+
+
+def _clean(text: str) -> str:
+    return " ".join(text.replace("[WARNING]:", "").replace("[ERROR]:", "").split())

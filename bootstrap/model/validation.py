@@ -1,0 +1,200 @@
+"""What makes an inventory impossible: every mistake at once, each with its place and its fix."""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from ipaddress import IPv4Network, ip_address, ip_network
+from typing import Any
+
+from bootstrap.model.cluster import CONTROL_PLANE_GROUP, WORKERS_GROUP, Inventory
+from bootstrap.model.variables import Declaration, is_template, name_problem, value_problem
+from bootstrap.model.versions import version_problem
+
+NODE_PREFIX = 24
+"""Every node gets this share of the pods' network."""
+
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_GROUPS = (CONTROL_PLANE_GROUP, WORKERS_GROUP)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One mistake in an inventory."""
+
+    text: str
+    variable: str | None = None
+    hosts: tuple[str, ...] = ()
+
+
+def validate(inventory: Inventory, declaration: Declaration) -> tuple[Problem, ...]:
+    """Return every mistake; an empty result means the inventory can be used."""
+    return (
+        *_group_problems(inventory),
+        *_variable_problems(inventory, declaration),
+        *_network_problems(inventory, declaration),
+    )
+
+
+def _members(inventory: Inventory) -> list[str]:
+    return list(dict.fromkeys(name for group in _GROUPS for name in inventory.groups.get(group, ())))
+
+
+def _group_problems(inventory: Inventory) -> Iterator[Problem]:
+    control_planes = inventory.groups.get(CONTROL_PLANE_GROUP, ())
+    workers = inventory.groups.get(WORKERS_GROUP, ())
+    if not inventory.variables and not control_planes and not workers:
+        yield Problem(text="the inventory has no hosts; `kubestrap init` writes one to start from")
+        return
+    for group in inventory.groups:
+        close = get_close_matches(group, _GROUPS, n=1, cutoff=0.75)
+        if group not in _GROUPS and close and not inventory.groups.get(close[0]):
+            yield Problem(text=f"the group {group} has no meaning here; did you mean {close[0]}?")
+    if not control_planes:
+        yield Problem(text=f"the group {CONTROL_PLANE_GROUP} has no host; a cluster needs one control plane")
+    if len(control_planes) > 1:
+        yield Problem(
+            text=f"several control planes are not supported yet; leave one in {CONTROL_PLANE_GROUP} and move the others to {WORKERS_GROUP}",
+            hosts=tuple(control_planes),
+        )
+    for name in sorted(set(control_planes) & set(workers)):
+        yield Problem(
+            text=f"is in {CONTROL_PLANE_GROUP} and in {WORKERS_GROUP}; a host belongs to one of them", hosts=(name,)
+        )
+    places = defaultdict(list)
+    for name in _members(inventory):
+        values = inventory.variables.get(name, {})
+        if values.get("ansible_connection") == "local" or is_template(values.get("ansible_host", "")):
+            continue
+        places[str(values.get("ansible_host", name)), str(values.get("ansible_port", 22))].append(name)
+    for (address, port), names in places.items():
+        if len(names) > 1:
+            text = f"are the same machine ({address}, port {port}); every host needs an ansible_host of its own"
+            yield Problem(text=text, hosts=tuple(names))
+
+
+def _variable_problems(inventory: Inventory, declaration: Declaration) -> Iterator[Problem]:
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    everyone = _members(inventory) or list(inventory.variables)
+    for host in everyone:
+        for name, value in inventory.variables.get(host, {}).items():
+            if name in declaration.variables:
+                variable = declaration.variables[name]
+                problem = value_problem(value, variable)
+                if problem is None and not is_template(value) and (rule := _RULES.get(name)):
+                    problem = rule(value)
+                if problem:
+                    found[name, f"{name} {problem}"].append(host)
+            elif problem := name_problem(name, declaration):
+                found[name, problem].append(host)
+    for (name, text), hosts in found.items():
+        yield Problem(text=text, variable=name, hosts=() if len(hosts) == len(everyone) else tuple(hosts))
+
+
+def _network_problems(inventory: Inventory, declaration: Declaration) -> Iterator[Problem]:
+    members = _members(inventory)
+    if not members:
+        return
+    shared = inventory.variables.get(members[0], {})
+    networks = {}
+    for name in ("cluster_pod_cidr", "cluster_service_cidr"):
+        value = shared.get(name, declaration.default(name))
+        if not is_template(value) and isinstance(value, str) and _cidr_problem(value) is None:
+            networks[name] = IPv4Network(value)
+    pods, services = networks.get("cluster_pod_cidr"), networks.get("cluster_service_cidr")
+    if pods and services and pods.overlaps(services):
+        text = f"cluster_pod_cidr {pods} and cluster_service_cidr {services} overlap; choose two networks apart"
+        yield Problem(
+            text=text, variable="cluster_pod_cidr" if "cluster_pod_cidr" in shared else "cluster_service_cidr"
+        )
+    if pods and pods.prefixlen <= NODE_PREFIX and len(members) > 2 ** (NODE_PREFIX - pods.prefixlen):
+        room = 2 ** (NODE_PREFIX - pods.prefixlen)
+        text = f"cluster_pod_cidr {pods} has room for {room} nodes (a /{NODE_PREFIX} each), the inventory has {len(members)}; take a larger network"
+        yield Problem(text=text, variable="cluster_pod_cidr")
+    for host in members:
+        values = inventory.variables.get(host, {})
+        for source in ("ansible_host", "cluster_node_address"):
+            address = _address(values.get(source, host if source == "ansible_host" else ""))
+            for name, network in networks.items():
+                if address is not None and address in network:
+                    text = f"{name} {network} contains the host's own address {address}; choose a network that no host uses"
+                    yield Problem(text=text, variable=name, hosts=(host,))
+
+
+def _address(value: Any) -> Any:
+    try:
+        return ip_address(str(value))
+    except ValueError:
+        return None
+
+
+def _cidr_problem(value: Any) -> str | None:
+    try:
+        network = ip_network(str(value))
+    except ValueError as error:
+        return f"is {value!r}: {_reason(str(value), error)}"
+    if "/" not in str(value):
+        return f"is {value!r}, but must be a network such as {value}/16"
+    return None if network.version == 4 else f"is {value!r}, but IPv6 is not supported yet; write an IPv4 network"  # noqa: PLR2004
+
+
+def _reason(value: str, error: ValueError) -> str:
+    try:
+        return f"the address has bits beyond the network; write {ip_network(value, strict=False)}"
+    except ValueError:
+        return f"no network ({error}); write one such as 10.244.0.0/16"
+
+
+def _pod_cidr_problem(value: Any) -> str | None:
+    if problem := _cidr_problem(value):
+        return problem
+    prefix = IPv4Network(str(value)).prefixlen
+    return f"is {value!r}, too small: every node gets a /{NODE_PREFIX} of it" if prefix > NODE_PREFIX else None
+
+
+def _service_cidr_problem(value: Any) -> str | None:
+    if problem := _cidr_problem(value):
+        return problem
+    prefix = IPv4Network(str(value)).prefixlen
+    return None if 12 <= prefix <= 28 else f"is {value!r}, but Kubernetes takes a prefix from /12 to /28"  # noqa: PLR2004
+
+
+def _matches(pattern: str, what: str) -> Callable[[Any], str | None]:
+    compiled = re.compile(pattern)
+    return lambda value: None if compiled.fullmatch(str(value)) else f"is {value!r}, but must be {what}"
+
+
+def _positive(value: Any) -> str | None:
+    return None if int(value) > 0 else f"is {value!r}, but must be above 0"
+
+
+def _node_address_problem(value: Any) -> str | None:
+    return None if value == "" or _address(value) is not None else f"is {value!r}, which is no IP address"
+
+
+_SHA256 = _matches(r"[0-9a-fA-F]{64}", "a SHA-256 (64 hexadecimal digits)")
+
+
+def _digests_problem(value: Mapping[str, Any]) -> str | None:
+    return next((f"[{key}] {problem}" for key, digest in value.items() if (problem := _SHA256(digest))), None)
+
+
+_RULES: dict[str, Callable[[Any], str | None]] = {
+    "cluster_name": _matches(
+        r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?", "letters, digits, dots and dashes (at most 63)"
+    ),
+    "cluster_kubernetes_version": lambda value: version_problem(str(value)),
+    "cluster_pod_cidr": _pod_cidr_problem,
+    "cluster_service_cidr": _service_cidr_problem,
+    "cluster_api_endpoint": _matches(r"|[A-Za-z0-9.-]+:\d{1,5}", "name:port or address:port, or empty"),
+    "cluster_node_address": _node_address_problem,
+    "cluster_dns_domain": _matches(rf"{_LABEL.pattern}(\.{_LABEL.pattern})*", "a DNS domain such as cluster.local"),
+    "cluster_app_namespace": _matches(_LABEL.pattern, "lower-case letters, digits and dashes (at most 63)"),
+    "cluster_app_timeout": _positive,
+    "cluster_flannel_manifest_sha256": _SHA256,
+    "cluster_cri_dockerd_sha256": _digests_problem,
+    "cluster_kubernetes_repository_key_fingerprint": _matches(
+        r"[0-9a-fA-F ]{40,50}", "a fingerprint of 40 hexadecimal digits"
+    ),
+}

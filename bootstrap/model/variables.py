@@ -1,0 +1,124 @@
+"""The declared `cluster_*` variables, and whether a value fits its declaration."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+PREFIX = "cluster_"
+_TRUE_OR_FALSE = {"true", "false", "yes", "no", "on", "off", "1", "0"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variable:
+    """One declared variable."""
+
+    name: str
+    type: str
+    default: Any
+    description: str
+    choices: tuple[str, ...] = ()
+    elements: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """Every variable a person may set, by name, in the order of the declaration."""
+
+    variables: Mapping[str, Variable]
+
+    def default(self, name: str) -> Any:
+        """The declared default of a variable."""
+        return self.variables[name].default
+
+
+def parse_declaration(data: Mapping[str, Any]) -> Declaration:
+    """Read the content of an argument specification."""
+    options = data["argument_specs"]["main"]["options"]
+    return Declaration(
+        {
+            name: Variable(
+                name=name,
+                type=option.get("type", "str"),
+                default=option.get("default"),
+                description=_joined(option["description"]),
+                choices=tuple(option.get("choices", ())),
+                elements=option.get("elements"),
+            )
+            for name, option in options.items()
+        }
+    )
+
+
+def is_template(value: Any) -> bool:
+    """Tell whether only Ansible can know the value: it holds Jinja, or is encrypted by Vault."""
+    if isinstance(value, str):
+        return "{{" in value or "{%" in value
+    if isinstance(value, Mapping):
+        return "__ansible_vault" in value or any(map(is_template, value.values()))
+    if isinstance(value, Sequence):
+        return any(map(is_template, value))
+    return False
+
+
+def name_problem(name: str, declaration: Declaration) -> str | None:
+    """Say that a variable does not exist, and which one may be meant; None when it is not ours or is fine."""
+    if name in declaration.variables:
+        return None
+    if name.startswith(PREFIX):
+        close = get_close_matches(name, declaration.variables, n=1, cutoff=0.6)
+        hint = f"did you mean {close[0]}?" if close else "see docs/variables.md for the variables there are"
+        return f"there is no variable {name}; {hint}"
+    close = get_close_matches(name, declaration.variables, n=1, cutoff=0.93)
+    return f"{name} has no effect; did you mean {close[0]}?" if close else None
+
+
+def value_problem(value: Any, variable: Variable) -> str | None:
+    """Say why a value does not fit its variable; None when it fits or only Ansible can tell."""
+    if is_template(value):
+        return None
+    if problem := _type_problem(value, variable.type):
+        return problem
+    if variable.choices and str(value) not in variable.choices:
+        close = get_close_matches(str(value), variable.choices, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        return f"is {value!r}, but must be one of: {', '.join(variable.choices)}{hint}"
+    if variable.type == "list" and variable.elements:
+        for index, element in enumerate(value):
+            if problem := _type_problem(element, variable.elements):
+                return f"item {index + 1} {problem}"
+    return None
+
+
+def _type_problem(value: Any, wanted: str) -> str | None:  # noqa: PLR0911 - one return a type
+    match wanted:
+        case "str":
+            if isinstance(value, bool):
+                return f"is {str(value).lower()} (true or false), but must be text; put it in quotes"
+            if value is None or not isinstance(value, str | int | float):
+                return f"is {_kind(value)}, but must be text"
+        case "int":
+            if isinstance(value, bool) or not str(value).strip().lstrip("-").isdigit():
+                return f"is {value!r}, but must be a whole number"
+        case "bool":
+            if not isinstance(value, bool) and str(value).lower() not in _TRUE_OR_FALSE:
+                return f"is {value!r}, but must be true or false"
+        case "list":
+            if not isinstance(value, list | tuple):
+                return f'is {_kind(value)}, but must be a list; on the command line write -e \'{{"NAME": ["..."]}}\''
+        case "dict":
+            if not isinstance(value, Mapping):
+                return f"is {_kind(value)}, but must be a mapping (key: value)"
+    return None
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "empty"
+    if isinstance(value, Mapping):
+        return "a mapping"
+    return "a list" if isinstance(value, list | tuple) else f"{value!r}"
+
+
+def _joined(description: str | Sequence[str]) -> str:
+    return description if isinstance(description, str) else " ".join(description)
