@@ -1,0 +1,73 @@
+"""Signed package repositories for apt: key checked against a pinned fingerprint, one source file.
+
+Runs on the hosts: standard library only, Python 3.9.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from ansible_collections.kubestrap.cluster.plugins.module_utils import apt
+from ansible_collections.kubestrap.cluster.plugins.module_utils.download import DownloadError, fetch
+from ansible_collections.kubestrap.cluster.plugins.module_utils.openpgp import KeyFormatError, read_keys
+
+if TYPE_CHECKING:
+    from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
+
+KEYRINGS = "/etc/apt/keyrings"
+SOURCES = "/etc/apt/sources.list.d"
+
+
+def add_repository(
+    changes: Changes, *, name: str, url: str, suite: str, key_url: str, key_fingerprint: str, components: str = ""
+) -> tuple[str, bool]:
+    """Make apt know a repository by its current key; return its source file, and whether that or the key changed.
+
+    The key is fetched on every run, because a renewed key keeps its fingerprint but gets a later expiry date.
+    """
+    key = f"{KEYRINGS}/{name}.asc"
+    content = _checked_key(changes, key_url, key_fingerprint)
+    lines = ["Types: deb", f"URIs: {url}", f"Suites: {suite}"]
+    if components:
+        lines.append(f"Components: {components}")
+    lines.append(f"Signed-By: {key}")
+    source = f"{SOURCES}/{name}.sources"
+    key_changed = changes.file(key, content)
+    source_changed = changes.file(source, "\n".join(lines) + "\n")
+    return source, key_changed or source_changed
+
+
+def refresh_repository(changes: Changes, source: str, url: str) -> None:
+    """Read the list of packages of one repository; end the module when that fails."""
+    if changes.module.check_mode:
+        return
+    trouble = apt.update(changes.module, source=source)
+    if trouble:
+        changes.module.fail_json(msg=f"Cannot read the package repository {url}. apt says:\n{trouble}")
+
+
+def _checked_key(changes: Changes, url: str, fingerprint: str) -> str:
+    try:
+        content = fetch(url)
+        keys = read_keys(content)
+    except DownloadError as error:
+        changes.module.fail_json(msg=f"Cannot get the key that signs the packages: {error}")
+    except KeyFormatError as error:
+        changes.module.fail_json(msg=f"{url} is not a key ({error}): check the address of the repository.")
+    wanted = fingerprint.replace(" ", "").upper()
+    strangers = [key.fingerprint for key in keys if key.fingerprint != wanted]
+    if strangers:
+        changes.module.fail_json(
+            msg=f"The key at {url} has the fingerprint {', '.join(strangers)}, not {wanted}. Nothing was installed. "
+            "Either this is not the repository you think it is, or its key was replaced: compare with what its owner "
+            "publishes before you change the pinned fingerprint."
+        )
+    for key in keys:
+        if key.expires is not None and key.expires < time.time():
+            day = time.strftime("%Y-%m-%d", time.gmtime(key.expires))
+            changes.module.fail_json(
+                msg=f"The key at {url} expired on {day}: apt would refuse its packages. Ask the owner of the repository for "
+                "a renewed key (for pkgs.k8s.io: a newer minor of Kubernetes has it), and check this host's clock."
+            )
+    return content.decode("ascii")

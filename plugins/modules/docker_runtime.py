@@ -1,0 +1,455 @@
+#!/usr/bin/python
+"""Docker Engine and cri-dockerd as the container runtime of a host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: docker_runtime
+short_description: Docker Engine and cri-dockerd as the container runtime of a host
+description:
+  - Installs Docker Engine, merges settings into C(/etc/docker/daemon.json), puts registry CA certificates in place,
+    installs cri-dockerd with its service and socket units, and sees to it that all of it runs.
+  - Docker is restarted only when it runs with older settings than its file has, and only reloaded when that is enough.
+  - Refuses Docker older than 25, which no maintained cri-dockerd can talk to.
+version_added: 0.1.0
+author: kubestrap contributors
+options:
+  packages:
+    description:
+      - Packages of Docker Engine by operating system (C(debian-13), or C(debian) for every other version of it).
+      - The first one is the Engine itself.
+    type: dict
+    required: true
+  conflicting_packages:
+    description: Packages of the other family, which must not be installed.
+    type: list
+    elements: str
+    default: []
+  repository:
+    description: Package repository to take them from. Without it, the distribution's own.
+    type: dict
+    suboptions:
+      url:
+        description: Address, where C({distribution}) is such as C(debian). The key is at C(gpg) below it.
+        type: str
+        required: true
+      key_fingerprint:
+        description: Fingerprint of the key that signs it.
+        type: str
+        required: true
+  settings:
+    description: Settings merged into C(/etc/docker/daemon.json), over what the file says.
+    type: dict
+    default: {}
+  registry_ca_certificates:
+    description: CA certificates (PEM) by C(host:port) of the registry.
+    type: dict
+    default: {}
+  cri_dockerd_url:
+    description: Archive (tgz) of cri-dockerd. C({arch}) is amd64 or arm64.
+    type: str
+    required: true
+  cri_dockerd_sha256:
+    description: SHA-256 of that archive by architecture.
+    type: dict
+    required: true
+  pause_image:
+    description: Image of the container that holds a pod's network.
+    type: str
+    required: true
+  cni_conf_dir:
+    description: Where pod networks leave their configuration.
+    type: path
+    default: /etc/cni/net.d
+  cni_bin_dir:
+    description: Where the CNI plugins are.
+    type: path
+    default: /opt/cni/bin
+attributes:
+  check_mode:
+    description: Looks and reports, on a host without Docker as well.
+    support: full
+  diff_mode:
+    description: Files with their content, packages, units.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Install Docker Engine and cri-dockerd
+  kubestrap.cluster.docker_runtime:
+    packages: {debian-13: [docker.io, docker-cli]}
+    conflicting_packages: [docker-ce]
+    cri_dockerd_url: https://github.com/Mirantis/cri-dockerd/releases/download/v0.4.3/cri-dockerd-0.4.3.{arch}.tgz
+    cri_dockerd_sha256:
+      amd64: c94c3d6de364a13375d8d7448e4c64f5cb12960fbb1cdd7ac708bece418e4dba
+    pause_image: registry.k8s.io/pause:3.10.2
+"""
+
+RETURN = r"""
+docker_version:
+  description: Version of Docker Engine; in check mode on a host without it, the one that would be installed.
+  returned: success
+  type: str
+socket:
+  description: Address of the runtime for kubelet and kubeadm.
+  returned: success
+  type: str
+"""
+
+import io
+import json
+import os
+import shutil
+import tarfile
+import tempfile
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Optional
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, systemd
+from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes, read_text
+from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import last_lines, run
+from ansible_collections.kubestrap.cluster.plugins.module_utils.download import DownloadError, architecture, fetch
+from ansible_collections.kubestrap.cluster.plugins.module_utils.os_release import choose, read_os_release
+from ansible_collections.kubestrap.cluster.plugins.module_utils.repository import (
+    add_repository,
+    refresh_repository,
+)
+
+OLDEST_DOCKER = 25
+DAEMON_JSON = "/etc/docker/daemon.json"
+CERTIFICATES = "/etc/docker/certs.d"
+CRI_DOCKERD_HOME = "/usr/local/lib/cri-dockerd"
+UNITS = "/etc/systemd/system"
+SOCKET = "unix:///run/cri-dockerd.sock"
+# kubelet drives cgroups through systemd, and Docker must do the same; `kubectl logs` reads json-file.
+CGROUP_DRIVER = "native.cgroupdriver"
+LOG_LIMITS = {"max-size": "100m", "max-file": "3"}
+# What dockerd takes over on SIGHUP (its documentation of "configuration reload behavior"); anything else: restart.
+RELOADABLE = {
+    "authorization-plugins",
+    "debug",
+    "default-runtime",
+    "features",
+    "insecure-registries",
+    "labels",
+    "live-restore",
+    "max-concurrent-downloads",
+    "max-concurrent-uploads",
+    "max-download-attempts",
+    "registry-mirrors",
+    "runtimes",
+    "shutdown-timeout",
+}
+
+SERVICE_UNIT = """\
+[Unit]
+Description=cri-dockerd, the link between Kubernetes and Docker Engine
+Documentation=https://mirantis.github.io/cri-dockerd/
+After=network-online.target docker.service
+Wants=network-online.target docker.service
+Requires=cri-docker.socket
+StartLimitIntervalSec=0
+
+[Service]
+Type=notify
+ExecStart={binary} --container-runtime-endpoint=fd:// --network-plugin=cni \\
+  --cni-conf-dir={cni_conf_dir} --cni-bin-dir={cni_bin_dir} --pod-infra-container-image={pause_image}
+ExecReload=/bin/kill -s HUP $MAINPID
+Restart=always
+RestartSec=2
+LimitNOFILE=infinity
+LimitNPROC=infinity
+LimitCORE=infinity
+TasksMax=infinity
+Delegate=yes
+KillMode=process
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+SOCKET_UNIT = """\
+[Unit]
+Description=Socket on which kubelet reaches cri-dockerd
+PartOf=cri-docker.service
+
+[Socket]
+ListenStream=/run/cri-dockerd.sock
+SocketMode=0660
+SocketUser=root
+
+[Install]
+WantedBy=sockets.target
+"""
+
+
+def merged_settings(present: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return what daemon.json should hold: what it holds, what Kubernetes needs, and over both what the user wants."""
+    settings = dict(present)
+    options = [option for option in present.get("exec-opts", []) if not option.startswith(f"{CGROUP_DRIVER}=")]
+    settings["exec-opts"] = [*options, f"{CGROUP_DRIVER}=systemd"]
+    if present.get("log-driver") != "json-file":
+        # Options of another driver would keep Docker from starting.
+        settings["log-opts"] = {}
+    settings["log-driver"] = "json-file"
+    settings["log-opts"] = {**LOG_LIMITS, **settings.get("log-opts", {})}
+    return _deep_merge(settings, wanted)
+
+
+def only_reload(before: dict[str, Any], after: dict[str, Any]) -> bool:
+    """Tell whether dockerd takes over the difference without a restart."""
+    changed = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+    return bool(changed) and changed <= RELOADABLE
+
+
+def extract_binary(archive: bytes, name: str) -> bytes:
+    """Return the file of that name from a tgz, whatever directory it is in.
+
+    Raises:
+        DownloadError: The archive is none, or holds no such file.
+    """
+    try:
+        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:*") as tar:
+            for member in tar:
+                if member.isfile() and os.path.basename(member.name) == name:
+                    stream = tar.extractfile(member)
+                    assert stream is not None  # noqa: S101 - said by isfile()
+                    return stream.read()
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise DownloadError(f"is no tar archive ({error})") from error
+    raise DownloadError(f"holds no file {name}")
+
+
+def _deep_merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    result = dict(below)
+    for key, value in above.items():
+        if isinstance(value, dict) and isinstance(result.get(key), dict):
+            result[key] = _deep_merge(result[key], value)
+        else:
+            result[key] = value
+    return result
+
+
+class DockerRuntime:
+    """One run of the module: files first, so that Docker's first start is with the right settings."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        """Read what is asked for and what units there are."""
+        self.module = module
+        self.asked = module.params
+        self.changes = Changes(module)
+        self.units = systemd.show(module, ["docker.service", "cri-docker.socket", "cri-docker.service"])
+        self.packages = choose(module, self.asked["packages"], purpose="packages of Docker")
+        self.engine = self.packages[0]
+
+    def run(self) -> None:
+        """Converge and end the module."""
+        installed = apt.installed(self.module, [*self.packages, *self.asked["conflicting_packages"]])
+        self._refuse_other_family(installed)
+        missing = [name for name in self.packages if name not in installed]
+        binary = self._cri_dockerd_binary()
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            # It arrives while apt looks around; whether it is the right one is known before the first change.
+            wanted = not os.path.exists(binary) and not self.module.check_mode
+            arriving = pool.submit(self._download) if wanted else None
+            version = self._docker_version(installed, missing)
+            cri_dockerd = self._arrived(arriving)
+        before, after = self._daemon_json(validate=self.engine in installed)
+        for registry, certificate in self.asked["registry_ca_certificates"].items():
+            self.changes.file(f"{CERTIFICATES}/{registry}/ca.crt", certificate.rstrip() + "\n")
+        if missing:
+            self.changes.act(
+                f"packages {' '.join(missing)}",
+                lambda: apt.install(self.module, missing),
+                before="not installed\n",
+                after="installed\n",
+            )
+        self._cri_dockerd(binary, cri_dockerd)
+        self._services(before, after)
+        self.changes.exit(docker_version=version, socket=SOCKET)
+
+    def _refuse_other_family(self, installed: dict[str, apt.Package]) -> None:
+        conflicting = [name for name in self.asked["conflicting_packages"] if name in installed]
+        if conflicting and self.engine not in installed:
+            self.module.fail_json(
+                msg=f"This host has {', '.join(conflicting)}, which excludes {self.engine}: Docker's own packages "
+                "(docker-ce, containerd.io) and the distribution's (docker.io, containerd) cannot be installed side by side. "
+                "Either take the ones that are there (docker_source, cluster_docker_source: docker.com or distribution), "
+                f"or remove them: apt-get remove {' '.join(conflicting)}"
+            )
+
+    def _add_repository(self, missing: list[str]) -> None:
+        repository = self.asked["repository"]
+        if not repository:
+            return
+        system = read_os_release()
+        url = repository["url"].replace("{distribution}", system["ID"]).rstrip("/")
+        source, changed = add_repository(
+            self.changes,
+            name="docker",
+            url=url,
+            suite=system["VERSION_CODENAME"],
+            components="stable",
+            key_url=f"{url}/gpg",
+            key_fingerprint=repository["key_fingerprint"],
+        )
+        if changed or missing:
+            refresh_repository(self.changes, source, url)
+
+    def _docker_version(self, installed: dict[str, apt.Package], missing: list[str]) -> str:
+        self._add_repository(missing)
+        if self.engine in installed:
+            version: Optional[str] = installed[self.engine].version
+        else:
+            if not apt.lists_are_fresh() and not self.module.check_mode:
+                apt.update(self.module)
+            version = apt.candidate(self.module, self.engine)
+            if version is None and self.module.check_mode:
+                # Before its first refresh a host knows no packages at all.
+                return ""
+        if version is None:
+            self.module.fail_json(
+                msg=f"apt knows no package {self.engine} ({', '.join(missing)} would be installed). "
+                "Check the sources of apt on this host (/etc/apt/sources.list.d)."
+            )
+        if apt.upstream_version(version)[0] < OLDEST_DOCKER:
+            state = "is installed" if self.engine in installed else "is what this distribution has"
+            self.module.fail_json(
+                msg=f"Docker {version} {state}, and cri-dockerd needs Docker {OLDEST_DOCKER} or newer (API 1.44). "
+                "Two ways out: take Docker's own packages (docker_source, cluster_docker_source: docker.com), "
+                "or a newer release of the distribution (Debian 13, Ubuntu 24.04)."
+            )
+        return version
+
+    def _daemon_json(self, *, validate: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+        text = read_text(DAEMON_JSON)
+        try:
+            before = json.loads(text) if text and text.strip() else {}
+        except ValueError as error:
+            self.module.fail_json(msg=f"{DAEMON_JSON} is not valid JSON ({error}): correct or remove the file.")
+        after = merged_settings(before, self.asked["settings"])
+        if after != before:
+            content = json.dumps(after, indent=2) + "\n"
+            if validate:
+                self._validate(content)
+            self.changes.file(DAEMON_JSON, content)
+        return before, after
+
+    def _validate(self, content: str) -> None:
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as trial:
+            trial.write(content)
+            trial.flush()
+            code, stdout, stderr = self.module.run_command(["dockerd", "--validate", "--config-file", trial.name])
+        if code != 0:
+            self.module.fail_json(
+                msg=f"Docker does not accept the settings for {DAEMON_JSON}, which was left as it is. Correct "
+                f"docker_settings (cluster_docker_settings). dockerd says:\n{last_lines(stderr or stdout)}"
+            )
+
+    def _digest(self) -> str:
+        digest = self.asked["cri_dockerd_sha256"].get(architecture())
+        if not digest:
+            self.module.fail_json(
+                msg=f"No SHA-256 of cri-dockerd for {architecture()} hosts: add it to docker_cri_dockerd_sha256 "
+                "(cluster_cri_dockerd_sha256)."
+            )
+        return str(digest)
+
+    def _cri_dockerd_binary(self) -> str:
+        # The directory's name is what the binary was made from, so looking tells whether it is the right one.
+        return f"{CRI_DOCKERD_HOME}/{self._digest()[:16].lower()}/cri-dockerd"
+
+    def _download(self) -> bytes:
+        url = self.asked["cri_dockerd_url"].replace("{arch}", architecture())
+        archive = fetch(url, sha256=self._digest())
+        try:
+            return extract_binary(archive, "cri-dockerd")
+        except DownloadError as error:
+            raise DownloadError(f"{url} {error}. Give the address of cri-dockerd's release archive.") from error
+
+    def _arrived(self, arriving: Optional[Future[bytes]]) -> bytes:
+        try:
+            return b"" if arriving is None else arriving.result()
+        except DownloadError as error:
+            self.module.fail_json(msg=f"Cannot install cri-dockerd: {error}")
+            raise
+
+    def _cri_dockerd(self, binary: str, content: bytes) -> None:
+        if not os.path.exists(binary):
+            self.changes.act(binary, lambda: _place(binary, content), before="not there\n", after="in place\n")
+        unit = SERVICE_UNIT.format(
+            binary=binary,
+            cni_conf_dir=self.asked["cni_conf_dir"],
+            cni_bin_dir=self.asked["cni_bin_dir"],
+            pause_image=self.asked["pause_image"],
+        )
+        self.changes.file(f"{UNITS}/cri-docker.service", unit)
+        self.changes.file(f"{UNITS}/cri-docker.socket", SOCKET_UNIT)
+
+    def _services(self, before: dict[str, Any], after: dict[str, Any]) -> None:
+        units, changes = self.units, self.changes
+        if not self.module.check_mode and (
+            changes or any(unit["NeedDaemonReload"] == "yes" for unit in units.values())
+        ):
+            # Packages and unit files arrived since the units were looked at, or in a run that was interrupted.
+            run(self.module, ["systemctl", "daemon-reload"], purpose="make systemd read its units again")
+            units = systemd.show(self.module, units)
+        docker, socket, service = (
+            units[name] for name in ("docker.service", "cri-docker.socket", "cri-docker.service")
+        )
+        systemd.enable(changes, "docker.service", docker)
+        if docker["ActiveState"] != "active":
+            systemd.start(changes, "docker.service", docker)
+        elif systemd.is_older_than(docker, [DAEMON_JSON]) or (self.module.check_mode and before != after):
+            verb = "reload" if only_reload(before, after) else "restart"
+            systemd.restart(changes, "docker.service", verb=verb, reason=f"{DAEMON_JSON} is newer")
+        systemd.enable(changes, "cri-docker.socket", socket)
+        systemd.enable(changes, "cri-docker.service", service)
+        systemd.start(changes, "cri-docker.socket", socket)
+        files = [f"{UNITS}/cri-docker.service", f"{UNITS}/cri-docker.socket"]
+        if service["ActiveState"] != "active":
+            systemd.start(changes, "cri-docker.service", service)
+        elif systemd.is_older_than(service, files):
+            systemd.restart(changes, "cri-docker.service", reason="its unit is newer")
+
+
+def _place(binary: str, content: bytes) -> None:
+    for other in os.listdir(CRI_DOCKERD_HOME) if os.path.isdir(CRI_DOCKERD_HOME) else []:
+        # A running cri-dockerd keeps its file until it is restarted.
+        shutil.rmtree(os.path.join(CRI_DOCKERD_HOME, other))
+    os.makedirs(os.path.dirname(binary), mode=0o755)
+    with open(f"{binary}.part", "wb") as stream:
+        stream.write(content)
+    os.chmod(f"{binary}.part", 0o755)
+    os.rename(f"{binary}.part", binary)
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "packages": {"type": "dict", "required": True},
+            "conflicting_packages": {"type": "list", "elements": "str", "default": []},
+            "repository": {
+                "type": "dict",
+                "options": {
+                    "url": {"type": "str", "required": True},
+                    "key_fingerprint": {"type": "str", "required": True, "no_log": False},
+                },
+            },
+            "settings": {"type": "dict", "default": {}},
+            "registry_ca_certificates": {"type": "dict", "default": {}},
+            "cri_dockerd_url": {"type": "str", "required": True},
+            "cri_dockerd_sha256": {"type": "dict", "required": True},
+            "pause_image": {"type": "str", "required": True},
+            "cni_conf_dir": {"type": "path", "default": "/etc/cni/net.d"},
+            "cni_bin_dir": {"type": "path", "default": "/opt/cni/bin"},
+        },
+        supports_check_mode=True,
+    )
+    DockerRuntime(module).run()
+
+
+if __name__ == "__main__":
+    main()
