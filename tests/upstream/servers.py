@@ -1,0 +1,270 @@
+"""The servers that stay when the command has ended: container registry and file server."""
+
+import contextlib
+import fcntl
+import http.client
+import json
+import os
+import pathlib
+import signal
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+from tests.upstream.cache import Cache
+from tests.upstream.tools import UpstreamError, run, say
+
+_REGISTRY_PORT = 15443
+_FILES_PORT = 15080
+_PORTS_TRIED = 50
+_SECONDS_TO_START = 15
+_SIOCGIFADDR = 0x8915
+
+
+def bridge_address() -> str:
+    """The machine's address on Docker's default bridge, where every container reaches it.
+
+    Raises:
+        UpstreamError: There is no such bridge.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        request = struct.pack("256s", b"docker0")
+        try:
+            answer = fcntl.ioctl(any_socket, _SIOCGIFADDR, request)
+        except OSError:
+            raise UpstreamError(
+                "There is no network interface docker0: the servers listen there, because lab hosts reach it.\n"
+                "Start Docker Engine (systemctl start docker) and try again."
+            ) from None
+    return socket.inet_ntoa(answer[20:24])
+
+
+class Server:
+    """A server in a process of its own, found again by its record in the cache.
+
+    Attributes:
+        name: What it is called in messages.
+    """
+
+    def __init__(self, cache: Cache, name: str) -> None:
+        self.name = name
+        self._record = cache.directory("servers") / f"{name}.json"
+        self._log = cache.directory("servers") / f"{name}.log"
+
+    @property
+    def endpoint(self) -> str | None:
+        """ADDRESS:PORT of the running server, or None."""
+        record = self._running()
+        return str(record["endpoint"]) if record else None
+
+    def ensure(
+        self,
+        recipe: object,
+        address: str,
+        first_port: int,
+        command: Callable[[int], list[str]],
+        healthy: Callable[[str], bool],
+    ) -> str:
+        """Make sure it runs as described and answers.
+
+        Args:
+            recipe: What it was started with, as JSON; a server with another one is replaced.
+            address: Where it listens.
+            first_port: The port to try first; taken ones are left to their owners.
+            command: Port to command line.
+            healthy: Whether the server at ADDRESS:PORT answers rightly.
+
+        Returns:
+            ADDRESS:PORT.
+        """
+        recipe = json.loads(json.dumps([address, recipe]))
+        record = self._running()
+        if record and record["recipe"] == recipe and healthy(str(record["endpoint"])):
+            return str(record["endpoint"])
+        self.stop()
+        for port in range(first_port, first_port + _PORTS_TRIED):
+            if not _is_free(address, port):
+                continue
+            endpoint = f"{address}:{port}"
+            process = self._start(command(port))
+            self._record.write_text(
+                json.dumps(
+                    {"pid": process.pid, "started": _started(process.pid), "endpoint": endpoint, "recipe": recipe}
+                )
+            )
+            deadline = time.monotonic() + _SECONDS_TO_START
+            while process.poll() is None and time.monotonic() < deadline:
+                if healthy(endpoint):
+                    say(f"{self.name} answers at {endpoint}")
+                    return endpoint
+                time.sleep(0.05)
+            self.stop()
+            if process.poll() is None or _is_free(address, port):
+                # It was not the port.
+                break
+        last = "".join(f"\n  {line}" for line in self._log.read_text().splitlines()[-10:])
+        raise UpstreamError(f"The {self.name} server does not start at {address}. Its log {self._log} ends with:{last}")
+
+    def stop(self) -> bool:
+        """End it, and nothing else. False when it did not run."""
+        record = self._running()
+        if record:
+            pid = int(str(record["pid"]))
+            os.kill(pid, signal.SIGTERM)
+            deadline = time.monotonic() + 5
+            while _started(pid) == record["started"]:
+                # The child of this very process stays a zombie until asked for.
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+                if time.monotonic() > deadline:
+                    os.kill(pid, signal.SIGKILL)
+                time.sleep(0.02)
+        self._record.unlink(missing_ok=True)
+        return record is not None
+
+    def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
+        with self._log.open("wb") as log:
+            return subprocess.Popen(
+                command,
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                # Ctrl-C and the end of this command are not for it.
+                start_new_session=True,
+            )
+
+    def _running(self) -> dict[str, object] | None:
+        try:
+            record: dict[str, object] = json.loads(self._record.read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        # The number alone may belong to another program by now.
+        return record if _started(int(str(record["pid"]))) == record["started"] else None
+
+
+def _started(pid: int) -> int | None:
+    """When a process was started, in ticks since boot; None when there is none."""
+    try:
+        status = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return int(status.rpartition(")")[2].split()[19])
+
+
+def _is_free(address: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError:
+            return False
+    return True
+
+
+def authority(cache: Cache) -> pathlib.Path:
+    """The directory with our certificate authority, `ca.pem` and `ca.key`."""
+    subject = ["-subj", "/CN=kubestrap test CA", "-addext", "keyUsage=critical,keyCertSign,cRLSign"]
+
+    def make(place: pathlib.Path) -> None:
+        place.chmod(0o700)
+        run(
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+            *("-keyout", place / "ca.key", "-out", place / "ca.pem", "-days", "3650", *subject),
+        )
+
+    return cache.product("certificate authority", subject, make)
+
+
+def certificate(cache: Cache, ca: pathlib.Path, address: str) -> pathlib.Path:
+    """The directory with `server.pem` and `server.key` for an address."""
+    extensions = (
+        f"subjectAltName=IP:{address}\n"
+        "extendedKeyUsage=serverAuth\n"
+        "basicConstraints=critical,CA:FALSE\n"
+        "subjectKeyIdentifier=hash\n"
+        "authorityKeyIdentifier=keyid\n"
+    )
+
+    def make(place: pathlib.Path) -> None:
+        place.chmod(0o700)
+        run(
+            *("openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+            *("-keyout", place / "server.key", "-out", place / "server.csr", "-subj", f"/CN={address}"),
+        )
+        (place / "extensions").write_text(extensions)
+        run(
+            *("openssl", "x509", "-req", "-in", place / "server.csr", "-extfile", place / "extensions"),
+            *("-CA", ca / "ca.pem", "-CAkey", ca / "ca.key", "-CAserial", place / "serial", "-CAcreateserial"),
+            *("-out", place / "server.pem", "-days", "3650"),
+        )
+
+    return cache.product("registry certificate", {"extensions": extensions, "ca": ca.name}, make)
+
+
+def ensure_registry(cache: Cache, program: pathlib.Path, shelf: pathlib.Path, address: str) -> str:
+    """Make sure the registry serves the shelf; its ADDRESS:PORT."""
+    ca = authority(cache)
+    tls = certificate(cache, ca, address)
+    trust = ssl.create_default_context(cafile=str(ca / "ca.pem"))
+    configuration = cache.directory("servers") / "registry.yml"
+
+    def command(port: int) -> list[str]:
+        configuration.write_text(
+            "version: 0.1\n"
+            "log: {level: warn}\n"
+            f"storage: {{filesystem: {{rootdirectory: {json.dumps(str(shelf))}}},"
+            " maintenance: {readonly: {enabled: true}}}\n"
+            f'http: {{addr: "{address}:{port}",'
+            f" tls: {{certificate: {json.dumps(str(tls / 'server.pem'))}, key: {json.dumps(str(tls / 'server.key'))}}}}}\n"
+        )
+        return [str(program), "serve", str(configuration)]
+
+    def healthy(endpoint: str) -> bool:
+        return _answers(http.client.HTTPSConnection(endpoint, timeout=5, context=trust), "/v2/")
+
+    recipe = [str(program), str(shelf), str(tls)]
+    return server(cache, "registry").ensure(recipe, address, _REGISTRY_PORT, command, healthy)
+
+
+def ensure_files(cache: Cache, root: pathlib.Path, probe: str, address: str) -> str:
+    """Make sure the file server serves a directory; its ADDRESS:PORT.
+
+    Args:
+        cache: The cache.
+        root: The directory.
+        probe: Path of a file that has to be there.
+        address: Where to listen.
+    """
+    program = pathlib.Path(__file__).with_name("fileserver.py")
+
+    def command(port: int) -> list[str]:
+        return [sys.executable, str(program), str(root), address, str(port)]
+
+    def healthy(endpoint: str) -> bool:
+        return _answers(http.client.HTTPConnection(endpoint, timeout=5), probe)
+
+    recipe = [program.read_text(), str(root)]
+    return server(cache, "files").ensure(recipe, address, _FILES_PORT, command, healthy)
+
+
+def _answers(connection: http.client.HTTPConnection, path: str) -> bool:
+    try:
+        connection.request("HEAD", path)
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def server(cache: Cache, name: str) -> Server:
+    """A server by name: `registry` or `files`."""
+    return Server(cache, name)
+
+
+NAMES = ("registry", "files")
