@@ -47,7 +47,7 @@ molecule: $(VENV)/.installed ## The roles that stand alone, on real hosts, twice
 
 .PHONY: e2e
 e2e: $(VENV)/.installed ## Real clusters, from the built wheel; rewrites docs/proof.md
-	$(BIN)/python -m pytest tests/e2e
+	$(BIN)/python -m pytest tests/e2e --proof docs/proof.md
 
 .PHONY: bench
 bench: $(VENV)/.installed ## The by-hand script against `kubestrap up`, in turn, on identical fresh hosts

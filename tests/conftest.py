@@ -18,6 +18,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let `make e2e` say where the record of what was proved goes."""
+    parser.addoption("--proof", type=Path, help="write the page of what was proved to this file")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """How a command ended."""

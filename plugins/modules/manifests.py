@@ -95,7 +95,9 @@ def read(path: Path) -> list[tuple[dict[str, Any], str]]:
         if document is None:
             continue
         source = f"{path}, document {number}" if len(documents) > 1 else str(path)
-        inside = document.get("items", []) if isinstance(document, dict) and document.get("kind") == "List" else [document]
+        inside = (
+            document.get("items", []) if isinstance(document, dict) and document.get("kind") == "List" else [document]
+        )
         for obj in inside:
             missing = _missing(obj)
             if missing:

@@ -1,0 +1,54 @@
+"""docs/proof.md: what ran where, when, and how long it took. Written by the e2e tests, never by hand."""
+
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+# Cells somebody may ask about. One that no test filled says so.
+SYSTEMS = ("Debian 13", "Debian 12", "Ubuntu 24.04", "Ubuntu 22.04")
+TOPOLOGIES = ("1 control plane", "1 control plane + 1 worker")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One cluster that was made."""
+
+    system: str
+    runtime: str
+    topology: str
+    kubernetes: str
+    seconds: float
+    second_run_seconds: float | None = None
+
+
+def render(cells: Iterable[Cell], tests: Mapping[str, float], *, root: Path) -> str:
+    """Return the page; `tests` maps the name of every e2e test that passed to its seconds."""
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=root, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    made = {(cell.system, cell.topology): cell for cell in cells}
+    lines = [
+        "# Proof",
+        "",
+        "Written by `make e2e`: every cell is a cluster that was made, on hosts that were bare before.",
+        "",
+        f"Run of {datetime.now(UTC):%Y-%m-%d %H:%M} UTC at commit `{commit or 'unknown'}`, on one machine that also",
+        "builds and serves everything the hosts download.",
+        "",
+        "| hosts | runtime | topology | Kubernetes | `up`, s | second `up`, s |",
+        "|---|---|---|---|---|---|",
+    ]
+    for system in SYSTEMS:
+        for topology in TOPOLOGIES:
+            cell = made.get((system, topology))
+            if cell is None:
+                lines.append(f"| {system} | docker | {topology} | | not proved | |")
+            else:
+                again = "" if cell.second_run_seconds is None else f"{cell.second_run_seconds:.0f}"
+                what = f"{cell.system} | {cell.runtime} | {cell.topology} | {cell.kubernetes}"
+                lines.append(f"| {what} | {cell.seconds:.0f} | {again} |")
+    lines += ["", "## Tests that passed", "", "| test | s |", "|---|---|"]
+    lines += [f"| {name} | {seconds:.0f} |" for name, seconds in sorted(tests.items())]
+    return "\n".join(lines) + "\n"

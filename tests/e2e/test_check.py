@@ -1,0 +1,30 @@
+"""`kubestrap check` on hosts as they come, and on hosts that have something wrong."""
+
+from tests.conftest import Hosts, Program
+
+# What a check must not touch: packages, configuration, processes.
+STATE = (
+    "dpkg-query -W | sha256sum; find /etc -newer /etc/hostname -type f | sort | sha256sum; ls /proc/sys/net | sha256sum"
+)
+
+
+def test_bare_hosts_pass_and_nothing_changes(bare: Hosts, program: Program) -> None:
+    before = bare.sh("worker1", STATE)
+    result = program.run("check", "-i", bare.inventory)
+    assert "blocker" not in result.stdout
+    assert bare.sh("worker1", STATE) == before
+
+
+def test_every_blocker_of_every_host_is_named_at_once(bare: Hosts, program: Program) -> None:
+    listen = "import socket, time; s = socket.create_server(('', {port})); time.sleep(120)"
+    for host, port in (("cp1", 6443), ("worker1", 10250)):
+        bare.sh(host, f'setsid python3 -c "{listen.format(port=port)}" >/dev/null 2>&1 & sleep 0.5')
+    try:
+        result = program.run("check", "-i", bare.inventory, expect=3)
+    finally:
+        for host in ("cp1", "worker1"):
+            bare.sh(host, "pkill -f create_server")
+    assert "6443" in result.stdout
+    assert "10250" in result.stdout
+    assert bare.host("cp1") in result.stdout
+    assert bare.host("worker1") in result.stdout
