@@ -110,7 +110,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, syst
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes, read_text
 from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import last_lines, run
 from ansible_collections.kubestrap.cluster.plugins.module_utils.download import DownloadError, architecture, fetch
-from ansible_collections.kubestrap.cluster.plugins.module_utils.os_release import choose, read_os_release
+from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose, read_os_release
 from ansible_collections.kubestrap.cluster.plugins.module_utils.repository import (
     add_repository,
     refresh_repository,

@@ -1,4 +1,4 @@
-"""Which operating system a host runs, and what differs by it.
+"""What kind of host this is: operating system, container or machine.
 
 Runs on the hosts: standard library only, Python 3.9.
 """
@@ -6,25 +6,32 @@ Runs on the hosts: standard library only, Python 3.9.
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 T = TypeVar("T")
-PATHS = ("/etc/os-release", "/usr/lib/os-release")
+PATHS = (Path("/etc/os-release"), Path("/usr/lib/os-release"))
+CONTAINER_MARK = Path("/run/systemd/container")
 
 
 def read_os_release() -> dict[str, str]:
     """Return /etc/os-release as a dictionary; empty when the host has none."""
     for path in PATHS:
         try:
-            with open(path, encoding="utf-8") as stream:
-                pairs = (line.partition("=") for line in stream.read().splitlines() if "=" in line and line[:1] != "#")
-                return {key: " ".join(shlex.split(value)) for key, _, value in pairs}
+            lines = path.read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
             continue
+        pairs = (line.partition("=") for line in lines if "=" in line and line[:1] != "#")
+        return {key: " ".join(shlex.split(value)) for key, _, value in pairs}
     return {}
+
+
+def in_container() -> bool:
+    """Tell whether the host is a system container: it shares kernel and swap with the machine it runs on."""
+    return CONTAINER_MARK.exists()
 
 
 def choose(module: AnsibleModule, by_system: dict[str, T], *, purpose: str) -> T:

@@ -1,0 +1,227 @@
+#!/usr/bin/python
+"""kubelet, kubeadm, kubectl and crictl from the signed repository of one Kubernetes minor, held."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: kubernetes_packages
+short_description: kubelet, kubeadm, kubectl and crictl in one version, held
+description:
+  - Adds the package repository of a Kubernetes minor with its key checked against a pinned fingerprint, removes sources
+    of the repositories that were shut down in 2024, installs the packages, holds them, enables kubelet, and tells
+    crictl where the container runtime is.
+  - Never changes the version on a host that is part of a cluster; that is an upgrade.
+version_added: 0.1.0
+author: kubestrap contributors
+options:
+  version:
+    description: A patch version such as C(1.36.4), or a minor such as C(1.36) for the newest patch in the repository.
+    type: str
+    required: true
+  repository:
+    description: Address of the repository. C({minor}) stands for the minor, such as C(v1.36).
+    type: str
+    required: true
+  key_fingerprint:
+    description: Fingerprint of the key that signs the repository.
+    type: str
+    required: true
+  runtime_socket:
+    description: Where crictl finds the container runtime.
+    type: str
+    required: true
+attributes:
+  check_mode:
+    description: Looks and reports, on a virgin host as well.
+    support: full
+  diff_mode:
+    description: Files with their content, packages, units.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Install kubelet, kubeadm, kubectl and crictl
+  kubestrap.cluster.kubernetes_packages:
+    version: 1.36.4
+    repository: https://pkgs.k8s.io/core:/stable:/{minor}/deb/
+    key_fingerprint: DE15B14486CD377B9E876E1A234654DA9A296436
+    runtime_socket: unix:///run/cri-dockerd.sock
+"""
+
+RETURN = r"""
+version:
+  description: Version of kubelet on the host, such as C(1.36.4); what was asked for in check mode before it is there.
+  returned: success
+  type: str
+"""
+
+import re
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, systemd
+from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes, read_text
+from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import run
+from ansible_collections.kubestrap.cluster.plugins.module_utils.repository import (
+    SOURCES,
+    add_repository,
+    refresh_repository,
+)
+
+VERSIONED = ["kubelet", "kubeadm", "kubectl"]
+PACKAGES = [*VERSIONED, "cri-tools"]
+# kubernetes-cni comes as a dependency of kubelet.
+HELD = [*PACKAGES, "kubernetes-cni"]
+KUBELET_CONF = Path("/etc/kubernetes/kubelet.conf")
+CRICTL_YAML = "/etc/crictl.yaml"
+SOURCES_LIST = Path("/etc/apt/sources.list")
+# Gone since March 2024, or a second entry for the same packages with another key: either makes apt refuse to refresh.
+STALE = re.compile(
+    r"apt\.kubernetes\.io|packages\.cloud\.google\.com/apt[^#]*\bkubernetes-|pkgs\.k8s\.io/core:", re.DOTALL
+)
+
+
+def minor(version: str) -> str:
+    """Return the minor as the repository names it: 1.36.4 is v1.36."""
+    return "v" + ".".join(version.split(".")[:2])
+
+
+def matches(version: str, wanted: str) -> bool:
+    """Tell whether a package version such as 1.36.4-1.1 is the wanted patch version, or one of the wanted minor."""
+    return version.startswith(f"{wanted}-") or (wanted.count(".") == 1 and version.startswith(f"{wanted}."))
+
+
+def without_stale_entries(text: str, url: str, *, deb822: bool) -> str:
+    """Return a source file of apt without other entries for Kubernetes; empty when nothing else is in it.
+
+    Args:
+        text: The file.
+        url: The repository in use, which must not be in a second file.
+        deb822: Whether the file is in the style of paragraphs (.sources) instead of lines (.list).
+    """
+    entries = re.split(r"\n\s*\n", text.strip("\n")) if deb822 else text.splitlines()
+    kept = [entry for entry in entries if not _is_stale(entry, url)]
+    if kept == entries:
+        return text
+    if not any(line.strip() and not line.lstrip().startswith("#") for entry in kept for line in entry.splitlines()):
+        return ""
+    return ("\n\n" if deb822 else "\n").join(kept) + "\n"
+
+
+def _is_stale(entry: str, url: str) -> bool:
+    active = "\n".join(line for line in entry.splitlines() if not line.lstrip().startswith("#"))
+    return url.rstrip("/") in active or STALE.search(active) is not None
+
+
+class KubernetesPackages:
+    """One run of the module."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        """Look at what is installed."""
+        self.module = module
+        self.wanted: str = module.params["version"].removeprefix("v")
+        self.changes = Changes(module)
+        self.installed = apt.installed(module, HELD)
+
+    def run(self) -> None:
+        """Converge and end the module."""
+        wrong = [name for name in VERSIONED if name in self.installed and not self._is_right(name)]
+        if wrong and KUBELET_CONF.exists():
+            self._refuse_upgrade(wrong[0])
+        url = self.module.params["repository"].replace("{minor}", minor(self.wanted))
+        source, changed = add_repository(
+            self.changes,
+            name="kubernetes",
+            url=url,
+            suite="/",
+            key_url=f"{url.rstrip('/')}/Release.key",
+            key_fingerprint=self.module.params["key_fingerprint"],
+        )
+        self._remove_stale_sources(source, url)
+        missing = [name for name in PACKAGES if name not in self.installed] + wrong
+        if missing or changed:
+            refresh_repository(self.changes, source, url)
+        if missing:
+            self.changes.act(
+                f"packages {' '.join(missing)}",
+                lambda: self._install(missing, url),
+                before="".join(f"{name} {self.installed[name].version}\n" for name in wrong),
+                after=f"{self.wanted}\n",
+            )
+        self._hold()
+        self.changes.file(
+            CRICTL_YAML,
+            "runtime-endpoint: {0}\nimage-endpoint: {0}\ntimeout: 10\n".format(self.module.params["runtime_socket"]),
+        )
+        systemd.enable(
+            self.changes, "kubelet.service", systemd.show(self.module, ["kubelet.service"])["kubelet.service"]
+        )
+        kubelet = self.installed.get("kubelet")
+        self.changes.exit(version=kubelet.version.split("-")[0] if kubelet else self.wanted)
+
+    def _is_right(self, name: str) -> bool:
+        return matches(self.installed[name].version, self.wanted)
+
+    def _refuse_upgrade(self, name: str) -> None:
+        present = self.installed[name].version.split("-")[0]
+        self.module.fail_json(
+            msg=f"This host is part of a cluster with {name} {present}, and {self.wanted} is asked for. Changing the "
+            "version of a running node is an upgrade (drain it, one at a time, control planes first), which is not done "
+            f"in passing. Ask for {present} (kubernetes_packages_version, cluster_kubernetes_version) to keep it."
+        )
+
+    def _remove_stale_sources(self, ours: str, url: str) -> None:
+        for path in [SOURCES_LIST, *sorted(Path(SOURCES).glob("*.list")), *sorted(Path(SOURCES).glob("*.sources"))]:
+            text = read_text(str(path))
+            if text is None or str(path) == ours:
+                continue
+            kept = without_stale_entries(text, url, deb822=path.suffix == ".sources")
+            if not kept and text and path != SOURCES_LIST:
+                self.changes.absent(str(path))
+            elif kept != text:
+                self.changes.file(str(path), kept)
+
+    def _install(self, names: list[str], url: str) -> None:
+        specs = []
+        for name in names:
+            versions = apt.available_versions(self.module, name)
+            right = [version for version in versions if name not in VERSIONED or matches(version, self.wanted)]
+            if not right:
+                there = ", ".join(dict.fromkeys(version.split("-")[0] for version in versions)) or "no version at all"
+                self.module.fail_json(
+                    msg=f"The repository {url} has no {name} {self.wanted}. It has: {there}. Ask for one of them "
+                    "(kubernetes_packages_version, cluster_kubernetes_version)."
+                )
+            specs.append(f"{name}={right[0]}")
+        apt.install(self.module, specs, change_version=True)
+        self.installed = apt.installed(self.module, HELD)
+
+    def _hold(self) -> None:
+        names = HELD if self.module.check_mode else self.installed
+        loose = [name for name in names if name not in self.installed or not self.installed[name].held]
+        if loose:
+            selections = "".join(f"{name} hold\n" for name in loose)
+            self.changes.act(
+                f"hold {' '.join(loose)}",
+                lambda: run(self.module, ["dpkg", "--set-selections"], purpose="hold packages", stdin=selections),
+                before="upgraded with the system\n",
+                after="held\n",
+            )
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "version": {"type": "str", "required": True},
+            "repository": {"type": "str", "required": True},
+            "key_fingerprint": {"type": "str", "required": True, "no_log": False},
+            "runtime_socket": {"type": "str", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    KubernetesPackages(module).run()
+
+
+if __name__ == "__main__":
+    main()
