@@ -99,7 +99,7 @@ def up(cache: Cache) -> pathlib.Path:
     with (_files(cache) / _CRI_DOCKERD_ARCHIVE).open("rb") as archive:
         digest = hashlib.file_digest(archive, "sha256").hexdigest()
     variables = {
-        "cluster_kubernetes_repository": f"{files}/core:/stable:/v{{minor}}/deb/",
+        "cluster_kubernetes_repository": f"{files}/core:/stable:/{{minor}}/deb/",
         "cluster_kubernetes_repository_key_fingerprint": debian.fingerprint(debian.signing_key(cache)),
         "cluster_image_registry": registry,
         "cluster_flannel_image_registry": f"{registry}/flannel-io",
