@@ -91,7 +91,7 @@ def _owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
 
 def up(cache: Cache) -> pathlib.Path:
     """Build, start the servers, write the variables file; its path."""
-    address = servers.bridge_address()
+    address = servers.ensure_network()
     build(cache)
     program = debian.programs(cache) / debian.REGISTRY_PROGRAM
     registry = servers.ensure_registry(cache, program, _shelf(cache), address)
@@ -120,6 +120,7 @@ def down(cache: Cache) -> None:
     """End the servers."""
     for name in servers.NAMES:
         say(f"{name}: stopped" if servers.Server(cache, name).stop() else f"{name}: did not run")
+    servers.remove_network()
     _variables(cache).unlink(missing_ok=True)
 
 

@@ -1,7 +1,6 @@
 """The servers that stay when the command has ended: container registry and file server."""
 
 import contextlib
-import fcntl
 import http.client
 import json
 import os
@@ -9,38 +8,52 @@ import pathlib
 import signal
 import socket
 import ssl
-import struct
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 
 from tests.upstream.cache import Cache
-from tests.upstream.tools import UpstreamError, run, say
+from tests.upstream.tools import UpstreamError, need, run, say
 
 _REGISTRY_PORT = 15443
 _FILES_PORT = 15080
 _PORTS_TRIED = 50
 _SECONDS_TO_START = 15
-_SIOCGIFADDR = 0x8915
+_NETWORK = "kubestrap-upstream"
+# Set aside for tests of networks, so neither Docker nor an office uses them.
+_SUBNETS = [f"198.19.255.{start}/29" for start in range(0, 64, 8)]
 
 
-def bridge_address() -> str:
-    """The machine's address on Docker's default bridge, where every container reaches it.
+def ensure_network() -> str:
+    """Make sure of a network of our own in Docker; the machine's address on it.
+
+    Containers on any network of this machine reach that address. The address of Docker's default bridge would not do:
+    a host that runs Docker itself has the same one.
 
     Raises:
-        UpstreamError: There is no such bridge.
+        UpstreamError: Docker Engine does not run, or no subnet is free.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        request = struct.pack("256s", b"docker0")
-        try:
-            answer = fcntl.ioctl(any_socket, _SIOCGIFADDR, request)
-        except OSError:
-            raise UpstreamError(
-                "There is no network interface docker0: the servers listen there, because lab hosts reach it.\n"
-                "Start Docker Engine (systemctl start docker) and try again."
-            ) from None
-    return socket.inet_ntoa(answer[20:24])
+    need("docker")
+    inspect = ["docker", "network", "inspect", _NETWORK, "--format", "{{(index .IPAM.Config 0).Gateway}}"]
+    networks = run("docker", "network", "ls", "--format", "{{.Name}}").split()
+    if _NETWORK not in networks:
+        for number, subnet in enumerate(_SUBNETS, start=1):
+            try:
+                run("docker", "network", "create", "--subnet", subnet, _NETWORK)
+            except UpstreamError:
+                if number == len(_SUBNETS):
+                    raise
+            else:
+                break
+    return run(*inspect).strip()
+
+
+def remove_network() -> None:
+    """Remove our network from Docker."""
+    networks = run("docker", "network", "ls", "--format", "{{.Name}}").split()
+    if _NETWORK in networks:
+        run("docker", "network", "rm", _NETWORK)
 
 
 class Server:

@@ -65,6 +65,7 @@ def run(
 
 
 _PACKAGE_OF = {
+    "docker": "docker.io",
     "dpkg-deb": "dpkg",
     "gcc": "gcc libc6-dev",
     "gpg": "gnupg",
