@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import ipaddress
 import json
 import os
 import pathlib
@@ -35,7 +36,6 @@ def ensure_network() -> str:
         UpstreamError: Docker Engine does not run, or no subnet is free.
     """
     need("docker")
-    inspect = ["docker", "network", "inspect", _NETWORK, "--format", "{{(index .IPAM.Config 0).Gateway}}"]
     networks = run("docker", "network", "ls", "--format", "{{.Name}}").split()
     if _NETWORK not in networks:
         for number, subnet in enumerate(_SUBNETS, start=1):
@@ -46,7 +46,9 @@ def ensure_network() -> str:
                     raise
             else:
                 break
-    return run(*inspect).strip()
+    subnet = run("docker", "network", "inspect", _NETWORK, "--format", "{{(index .IPAM.Config 0).Subnet}}").strip()
+    # Docker gives the first address to the machine; not every version says so.
+    return str(next(ipaddress.ip_network(subnet).hosts()))
 
 
 def remove_network() -> None:
