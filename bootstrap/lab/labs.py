@@ -1,0 +1,296 @@
+"""Labs: made, extended, repaired, listed and removed. The engine's labels say what there is, never a file of ours."""
+
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from bootstrap.errors import StepFailedError, UsageError
+from bootstrap.lab import engine, hosts, image, machine, network
+from bootstrap.lab.hosts import Host
+
+MOST_CONTROL_PLANES = 9
+MOST_WORKERS = 50
+LONGEST_NAME = 40
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """How many hosts of each kind."""
+
+    control_planes: int
+    workers: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lab:
+    """A lab that is up.
+
+    Attributes:
+        name: Its name.
+        inventory: Its inventory, ready for `kubestrap up`.
+        hosts: Its hosts, control planes first.
+        changed: Whether anything had to be done.
+    """
+
+    name: str
+    inventory: Path
+    hosts: tuple[Host, ...]
+    changed: bool
+
+
+def up(*, name: str, shape: Shape, system: str, variables: Sequence[Path], directory: Path, report: Report) -> Lab:
+    """Make the lab, or what it lacks of this shape. What is there and works stays as it is."""
+    _check(name, shape, variables)
+    if system not in image.SUITES:
+        raise UsageError(f"--os {system}: a lab knows {' and '.join(image.SUITES)}.")
+    started = time.monotonic()
+    engine.ensure_running(report)
+    files = directory.resolve() / ".kubestrap/labs" / name
+    _refuse_other_directory(name, files)
+    machine.raise_kernel_limits(report)
+    facts = machine.look()
+    host_image = image.ensure(system, facts, report)
+    if not facts.nameservers:
+        report(
+            "Note: this machine knows loopback nameservers only, so hosts keep the engine's own; CoreDNS may refuse it"
+        )
+
+    subnet = network.subnet_of(name)
+    changed = subnet is None
+    if subnet is None:
+        network.create(name, hosts.labels(name, files))
+        subnet = network.subnet_of(name)
+        if subnet is None:
+            raise StepFailedError(f"The network {network.name_of(name)} was made and is gone again.")
+    changed |= network.contain(name, host_image, report)
+
+    there = {host.name: host for host in hosts.existing(name).get(name, [])}
+    wanted = {host.name: host for host in plan(name, shape, subnet)}
+    whole = sorted({**wanted, **there}.values(), key=hosts.order)
+    stays = sorted(there.keys() - wanted.keys())
+    if stays:
+        report(f"{', '.join(stays)} stays too: hosts are only added. Smaller: kubestrap lab down, then up")
+    public_key = _ensure_key(files, name)
+
+    def bring_up(host: Host) -> bool:
+        if host.state == "running":
+            hosts.wait(host.name)
+            return hosts.authorize(host.name, public_key)
+        begun = time.monotonic()
+        if host.state == "exited":
+            engine.docker("start", host.name)
+            hosts.wait(host.name)
+            hosts.authorize(host.name, public_key)
+        else:
+            hosts.create(host, lab=name, directory=files, image=host_image, machine=facts, public_key=public_key)
+            hosts.wait(host.name)
+            hosts.check_units(host.name)
+        done = "started again" if host.state == "exited" else "ready"
+        report(f"{host.name} {done} at {host.address} in {time.monotonic() - begun:.0f} s")
+        return True
+
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        changed |= any([*pool.map(bring_up, whole)])
+        keys = [*pool.map(lambda host: hosts.host_key(host.name), whole)]
+
+    known = "".join(f"{host.name},{host.address} {key}\n" for host, key in zip(whole, keys, strict=True))
+    changed |= _write(files / "known_hosts", known)
+    changed |= _write(files / "inventory.yml", inventory(name, whole, files))
+    for path in variables:
+        changed |= _write(files / "group_vars/all" / path.name, path.read_text())
+    seconds = f"{time.monotonic() - started:.0f} s"
+    report(
+        f"Lab {name} is ready after {seconds}" if changed else f"Lab {name} is up already; nothing changed ({seconds})"
+    )
+    return Lab(name=name, inventory=files / "inventory.yml", hosts=tuple(whole), changed=changed)
+
+
+def down(*, name: str, directory: Path, report: Report) -> None:
+    """Remove the lab; nothing of it is left, even when the directory with its files is gone."""
+    _check_name(name)
+    engine.ensure_running(report)
+    started = time.monotonic()
+    files = _directories().get(name, directory.resolve() / ".kubestrap/labs" / name)
+    mark = [f"label={hosts.LAB_LABEL}={name}"]
+    containers = hosts.existing(name).get(name, [])
+    volumes = [volume["Name"] for volume in engine.inspect("volume", mark)]
+    networks = engine.inspect("network", mark)
+    if not (containers or volumes or networks or files.exists()):
+        raise UsageError(f"There is no lab {name}. {_what_there_is()}")
+    images = engine.inspect("container", mark)
+    hosts.remove([host.name for host in containers])
+    if volumes:
+        engine.docker("volume", "rm", "--force", *volumes)
+    network.release(name, images[0]["Image"] if images else None)
+    for found in networks:
+        engine.docker("network", "rm", found["Id"])
+    shutil.rmtree(files, ignore_errors=True)
+    for parent in (files.parent, files.parent.parent):
+        # Runs and other labs keep them.
+        with contextlib.suppress(OSError):
+            parent.rmdir()
+    report(f"Lab {name} is gone: {len(containers)} hosts, after {time.monotonic() - started:.0f} s")
+
+
+def describe() -> list[str]:
+    """The labs of this machine, a few lines each."""
+    if not engine.is_running():
+        return ["No lab: no container engine is running."]
+    labs = hosts.existing()
+    directories = _directories()
+    if not directories:
+        return ["No lab. Make one: kubestrap lab up"]
+    lines = []
+    for name, directory in sorted(directories.items()):
+        inventory_file = directory / "inventory.yml"
+        lines.append(f"{name}  {inventory_file if inventory_file.exists() else f'({inventory_file} is gone)'}")
+        lines += [f"  {host.name:<20} {host.group:<14} {host.address:<16} {host.state}" for host in labs.get(name, [])]
+    return lines
+
+
+def ssh(*, name: str, host: str, command: Sequence[str]) -> int:
+    """Log in to a host of the lab (`demo-cp1`, or `cp1` for short), or run a command there; return its exit code."""
+    _check_name(name)
+    engine.ensure_running(lambda _: None)
+    directory = _directories().get(name)
+    if directory is None:
+        raise UsageError(f"There is no lab {name}. {_what_there_is()}")
+    members = {member.name: member for member in hosts.existing(name).get(name, [])}
+    found = members.get(host) or members.get(f"{name}-{host}")
+    if found is None:
+        raise UsageError(f"Lab {name} has no host {host}. It has {', '.join(members) or 'none'}.")
+    if found.state != "running" or not (directory / "key").exists():
+        raise UsageError(f"{found.name} cannot be logged in to as it is. Bring it back: kubestrap lab up --name {name}")
+    options = ["-i", str(directory / "key"), *shlex.split(ssh_arguments(directory))]
+    # The remote shell joins its words with blanks, so each is quoted for it.
+    remote = [shlex.join(command)] if command else []
+    return subprocess.run(["ssh", *options, f"root@{found.address}", *remote], check=False).returncode
+
+
+def plan(name: str, shape: Shape, subnet: IPv4Network) -> list[Host]:
+    """The hosts of a lab. A host's address follows from its name, so that it stays when others come."""
+    planes = range(1, shape.control_planes + 1)
+    workers = range(1, shape.workers + 1)
+    return [
+        *(Host(name=f"{name}-cp{n}", group="control_plane", address=str(subnet[10 + n])) for n in planes),
+        *(Host(name=f"{name}-worker{n}", group="workers", address=str(subnet[100 + n])) for n in workers),
+    ]
+
+
+def ssh_arguments(files: Path) -> str:
+    """Options for ssh, as Ansible and a shell take them: this key, these host keys, no others."""
+    known_hosts = str(files / "known_hosts")
+    if " " in known_hosts:
+        known_hosts = f'"{known_hosts}"'
+    words = [f"UserKnownHostsFile={known_hosts}", "StrictHostKeyChecking=yes", "IdentitiesOnly=yes"]
+    return " ".join(f"-o {shlex.quote(word)}" for word in words)
+
+
+def inventory(name: str, members: Sequence[Host], files: Path) -> str:
+    """The inventory of a lab, as a person would write it."""
+    quoted = "'{}'".format
+    escape = "''"
+    lines = [
+        "---",
+        f"# Written by `kubestrap lab up --name {name}`. Variables of your own go to group_vars/all/ beside this file.",
+        "all:",
+        "  vars:",
+        f"    cluster_name: {quoted(name)}",
+        "    ansible_user: root",
+        f"    ansible_ssh_private_key_file: {quoted(str(files / 'key').replace(chr(39), escape))}",
+        f"    ansible_ssh_common_args: {quoted(ssh_arguments(files).replace(chr(39), escape))}",
+    ]
+    for group in ("control_plane", "workers"):
+        own = [host for host in members if host.group == group]
+        lines += [f"{group}:", "  hosts:" if own else "  hosts: {}"]
+        lines += [f"    {host.name}: {{ansible_host: {host.address}}}" for host in own]
+    return "\n".join(lines) + "\n"
+
+
+def _check(name: str, shape: Shape, variables: Sequence[Path]) -> None:
+    _check_name(name)
+    if not 1 <= shape.control_planes <= MOST_CONTROL_PLANES:
+        raise UsageError(f"--control-planes {shape.control_planes}: a lab has 1 to {MOST_CONTROL_PLANES}.")
+    if not 0 <= shape.workers <= MOST_WORKERS:
+        raise UsageError(f"--workers {shape.workers}: a lab has 0 to {MOST_WORKERS}.")
+    for path in variables:
+        if not path.is_file():
+            raise UsageError(f"--vars {path}: there is no such file.")
+        if path.suffix not in {".yml", ".yaml", ".json"}:
+            raise UsageError(
+                f"--vars {path}: Ansible reads variables from .yml, .yaml and .json files only; rename it."
+            )
+    names = [path.name for path in variables]
+    for path in variables:
+        if names.count(path.name) > 1:
+            raise UsageError(f"--vars: two files are called {path.name}; both would become the same file of the lab.")
+
+
+def _check_name(name: str) -> None:
+    if len(name) > LONGEST_NAME or not re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", name):
+        raise UsageError(
+            f"--name {name}: names of hosts start with it, so it takes lower-case letters, digits and '-' "
+            f"(first a letter, last no '-'), {LONGEST_NAME} at most."
+        )
+
+
+def _directories() -> dict[str, Path]:
+    """Where each lab's files are, by its name; from the labels on whatever is left of it."""
+    found = {}
+    mark = [f"label={hosts.LAB_LABEL}"]
+    for kind in ("network", "volume", "container"):
+        for thing in engine.inspect(kind, mark):
+            marks = thing["Config"]["Labels"] if kind == "container" else thing["Labels"]
+            found[marks[hosts.LAB_LABEL]] = Path(marks[hosts.DIRECTORY_LABEL])
+    return found
+
+
+def _what_there_is() -> str:
+    names = sorted(_directories())
+    return f"This machine has {', '.join(names)}." if names else "This machine has none. Make one: kubestrap lab up"
+
+
+def _refuse_other_directory(name: str, files: Path) -> None:
+    other = _directories().get(name, files)
+    if other != files:
+        raise UsageError(
+            f"There is a lab {name} already; its files are in {other}. Take another --name, "
+            f"or remove that one: kubestrap lab down --name {name}"
+        )
+
+
+def _ensure_key(files: Path, name: str) -> str:
+    """The lab's public key; made when there is none."""
+    files.mkdir(parents=True, exist_ok=True)
+    files.chmod(0o700)
+    key = files / "key"
+    if not key.exists():
+        words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"kubestrap lab {name}", "-f", str(key)]
+        try:
+            subprocess.run(words, check=True, capture_output=True)
+        except FileNotFoundError:
+            raise UsageError("A lab needs ssh and ssh-keygen on this machine (package openssh-client).") from None
+    return key.with_suffix(".pub").read_text()
+
+
+def _write(path: Path, text: str) -> bool:
+    """Write a file that only its owner reads: whether it was another."""
+    if path.exists() and path.read_text() == text:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    unfinished = path.with_name(f".{path.name}.new")
+    unfinished.touch(mode=0o600)
+    unfinished.write_text(text)
+    os.replace(unfinished, path)  # noqa: PTH105
+    return True
