@@ -113,7 +113,9 @@ class ActionModule(ActionBase):
                 try:
                     kubeconfig.save()
                 except OSError as error:
-                    raise AnsibleActionFail(f"{path} cannot be written: {error.strerror} (cluster_kubeconfig).") from error
+                    raise AnsibleActionFail(
+                        f"{path} cannot be written: {error.strerror} (cluster_kubeconfig)."
+                    ) from error
             result["changed"] = True
             what = f"{path} on the operator's machine"
             after = f"context {context} (secret)\n"

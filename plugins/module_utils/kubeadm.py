@@ -1,0 +1,298 @@
+"""kubeadm on a host: run it, write its configuration, say in words why it failed.
+
+Runs on the hosts: standard library only, Python 3.9.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import tempfile
+from typing import Any, Optional
+
+KUBERNETES = "/etc/kubernetes"
+KUBELET_CONF = f"{KUBERNETES}/kubelet.conf"
+PATCHES = f"{KUBERNETES}/kubestrap/patches"
+CONTROL_PLANE_PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+EXEC_GATE = "ExtendWebSocketsToKubelet"
+
+# What the kubelet, kubeadm and the runtime write, and what it means. The first that fits is told.
+CAUSES = (
+    (
+        r"http: server gave HTTP response to HTTPS client.*(?:manifests|/v2/)|(?:manifests|/v2/).*http: server gave HTTP",
+        "The image registry speaks HTTP, not HTTPS: give it a certificate.",
+    ),
+    (
+        r"tls: failed to verify certificate.*unknown authority.*/v2/|/v2/.*certificate signed by unknown authority",
+        "The image registry's certificate is signed by a CA this host does not know: "
+        "put that CA into cluster_registry_ca_certificates.",
+    ),
+    (
+        r"failed to pull (?:and unpack )?image \S*|failed to pull image",
+        "An image could not be pulled: check that this host reaches cluster_image_registry and that the image is there.",
+    ),
+    (r"\[ERROR NumCPU\]", "A control plane needs at least 2 CPUs."),
+    (r"\[ERROR Mem\]", "A control plane needs at least 1700 MB of memory."),
+    (
+        r"\[ERROR Port-(\d+)\]",
+        r"Port \1 is taken by another program: `ss -ltnp sport = :\1` names it. Stop it, or use another host.",
+    ),
+    (
+        r"Found multiple CRI endpoints",
+        "Several container runtimes were found and none was chosen.",
+    ),
+    (
+        r"unknown service runtime\.v1\.RuntimeService",
+        "The container runtime does not offer its Kubernetes interface (CRI): it is switched off or too old.",
+    ),
+    (
+        r"client version \S+ is too new|client version \S+ is too old",
+        "cri-dockerd and Docker Engine do not speak the same API version: Docker 25 or newer is needed.",
+    ),
+    (
+        r"dial unix \S*(?:cri-dockerd|containerd)\.sock: connect: (?:no such file|connection refused)",
+        "The container runtime does not answer on its socket: `systemctl status cri-docker.socket docker` says why.",
+    ),
+    (
+        r"cgroups v1 support is deprecated|FailCgroupV1|failCgroupV1",
+        "The kubelet refuses cgroup v1: boot the host with cgroup v2.",
+    ),
+    (
+        r"running with swap on is not supported",
+        "The kubelet refuses to run with swap: swapoff -a, and take swap out of /etc/fstab.",
+    ),
+    (
+        r"kubelet cgroup driver: \S+ is different from docker cgroup driver|cgroup driver.*mismatch",
+        "Docker and the kubelet use different cgroup drivers: both must use systemd.",
+    ),
+    (
+        r"unknown flag: (--[\w-]+)",
+        r"The kubelet was given \1, a flag it no longer knows: take it out of /etc/default/kubelet and "
+        r"/var/lib/kubelet/kubeadm-flags.env.",
+    ),
+    (
+        r"ip_forward contents are not set to 1",
+        "IPv4 forwarding is off: sysctl net.ipv4.ip_forward=1, and keep it so in /etc/sysctl.d.",
+    ),
+    (
+        r"certificate has expired or is not yet valid",
+        "This host's clock differs from the control plane's: synchronise both (chrony).",
+    ),
+    (
+        r"could not find a JWS signature in the cluster-info ConfigMap",
+        "The control plane does not know this run's token any more: run again.",
+    ),
+    (
+        r"none of the public keys \"?sha256:\S+ are pinned",
+        "What answers at the API endpoint is not our control plane (another CA): check cluster_api_endpoint.",
+    ),
+    (
+        r"a Node with name \"?([\w.-]+)\"? and status \"?Ready",
+        r"A node named \1 is in the cluster already: give this host another hostname.",
+    ),
+    (
+        r"no space left on device",
+        "The disk is full.",
+    ),
+    (
+        r"(?:dial tcp|Get \"https://)\S*.{0,80}(?:connection refused|no route to host|i/o timeout|context deadline exceeded)",
+        "The Kubernetes API does not answer at the endpoint: a firewall, a wrong cluster_api_endpoint, or an API server "
+        "that does not start.",
+    ),
+)
+
+
+class KubeadmError(Exception):
+    """kubeadm failed. The text is for people: the cause in words, then the evidence."""
+
+
+def run(*command: str, timeout: Optional[int] = None) -> subprocess.CompletedProcess[str]:
+    """Run a program and return how it ended."""
+    # kubeadm takes a proxy for the way to the API server unless it is told otherwise; the host's own is meant for
+    # the way out, which the container runtime takes.
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout,
+        errors="replace",
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def version() -> Optional[tuple[int, int, int]]:
+    """Return the version of the kubeadm on this host, None when there is none."""
+    try:
+        found = re.match(r"v(\d+)\.(\d+)\.(\d+)", run("kubeadm", "version", "-o", "short").stdout)
+    except FileNotFoundError:
+        return None
+    return (int(found[1]), int(found[2]), int(found[3])) if found else None
+
+
+def default_name() -> str:
+    """Return the name kubeadm gives a node: the hostname, in lower case."""
+    return socket.gethostname().lower()
+
+
+def default_address() -> str:
+    """Return the address of this host on its default route, empty when it has none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        try:
+            # Sends nothing: it only makes the kernel choose a route.
+            udp.connect(("192.0.2.1", 9))
+        except OSError:
+            return ""
+        return str(udp.getsockname()[0])
+
+
+def needs_exec_gate(minor: int, runtime: str) -> bool:
+    """Tell whether `kubectl exec` only works with the feature gate off.
+
+    cri-dockerd answers with an address without a scheme; from 1.36 on the kubelet then guesses HTTPS.
+    """
+    return runtime == "docker" and minor >= 36  # noqa: PLR2004
+
+
+def kubelet_patch(*, resolver: str, cgroup_version: int) -> dict[str, Any]:
+    """Return what the kubelet of this host needs that others may not."""
+    patch: dict[str, Any] = {"resolvConf": resolver}
+    if cgroup_version == 1:
+        patch["failCgroupV1"] = False
+    return patch
+
+
+def node_registration(*, name: str, address: str, cri_socket: str, cgroup_version: int) -> dict[str, Any]:
+    """Return the part of a configuration that says how this host becomes a node."""
+    registration: dict[str, Any] = {
+        "name": name,
+        "criSocket": cri_socket,
+        "imagePullPolicy": "IfNotPresent",
+        "imagePullSerial": False,
+        "kubeletExtraArgs": [{"name": "node-ip", "value": address}],
+    }
+    if cgroup_version == 1:
+        # The check has no finer switch; on cgroup v1 it fails for that alone.
+        registration["ignorePreflightErrors"] = ["SystemVerification"]
+    return registration
+
+
+def as_documents(documents: list[dict[str, Any]]) -> str:
+    """Return documents in the form kubeadm reads: YAML, of which JSON is a part."""
+    return "---\n".join(json.dumps(document, indent=2, sort_keys=True) + "\n" for document in documents)
+
+
+class SecretFile:
+    """A file only root can read, on a file system that forgets, gone at the end of the `with` block."""
+
+    def __init__(self, content: str) -> None:
+        """Keep the content for the file."""
+        self.content = content
+        self.path = ""
+
+    def __enter__(self) -> str:
+        """Write the file and return its path."""
+        handle, self.path = tempfile.mkstemp(prefix="kubestrap-", suffix=".yaml", dir="/run")
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(self.content)
+        return self.path
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the file."""
+        os.unlink(self.path)
+
+
+def validate(path: str) -> None:
+    """Let kubeadm check a configuration file.
+
+    Raises:
+        KubeadmError: with what is wrong in it.
+    """
+    done = run("kubeadm", "config", "validate", "--config", path)
+    if done.returncode != 0:
+        raise KubeadmError(f"kubeadm does not accept its configuration: {last_lines(done.stderr, 3)}")
+
+
+def reset(cri_socket: str) -> None:
+    """Remove what an unfinished kubeadm run left.
+
+    Raises:
+        KubeadmError: when something stays behind.
+    """
+    done = run("kubeadm", "reset", "--force", "--cri-socket", cri_socket)
+    if done.returncode != 0:
+        raise KubeadmError(
+            "An earlier kubeadm run did not finish, and what it left could not be removed:\n"
+            + last_lines(done.stderr, 5)
+        )
+
+
+def explain(*texts: str) -> str:
+    """Return the cause, in words, that some output of kubeadm or the kubelet speaks of; empty when it is unknown."""
+    for text in texts:
+        for pattern, meaning in CAUSES:
+            found = re.search(pattern, text)
+            if found:
+                return found.expand(meaning) if "\\" in meaning else meaning
+    return ""
+
+
+def failure(what: str, done: subprocess.CompletedProcess[str], cri_socket: str) -> str:
+    """Return why kubeadm failed: the cause in words, then the lines that show it."""
+    output = done.stderr + "\n" + done.stdout
+    errors = re.findall(r"\[ERROR [\w-]+\]: .*", output)
+    kubelet = kubelet_error()
+    containers = crashed(cri_socket)
+    evidence = [*errors[:5]] or [last_lines(done.stderr or done.stdout, 3)]
+    if not errors:
+        evidence += [f"kubelet: {kubelet}"] if kubelet else []
+        evidence += containers
+    cause = explain("\n".join(errors), *([] if errors else [kubelet, "\n".join(containers)]), output)
+    if not cause and containers:
+        cause = "A part of the control plane does not stay up."
+    return "\n".join([f"{what} failed. {cause}".rstrip(), *("  " + line for line in evidence)])
+
+
+def kubelet_error() -> str:
+    """Return the first error in the kubelet's log since it was last started, empty when there is none."""
+    try:
+        log = run("journalctl", "-u", "kubelet", "-n", "300", "-o", "cat", "--no-pager").stdout
+    except FileNotFoundError:
+        return ""
+    # A restarting kubelet says the same again and again: the last life tells it all.
+    last = log.rsplit("Started kubelet.service", 1)[-1] if log.count("Started kubelet.service") == 1 else log
+    fatal = [line for line in last.splitlines() if "command failed" in line or "Failed to run kubelet" in line]
+    errors = fatal or [line for line in last.splitlines() if re.match(r"E\d{4} ", line)]
+    if not errors:
+        return ""
+    return re.sub(r"^[EF]\d{4} \S+\s+\d+ ", "", errors[-1 if fatal else 0])[:600]
+
+
+def crashed(cri_socket: str) -> list[str]:
+    """Return, for each part of the control plane that ended, its name and last log lines."""
+    crictl = ("crictl", "--runtime-endpoint", cri_socket)
+    try:
+        listed = run(*crictl, "ps", "--all", "--output", "json", timeout=20)
+        containers = json.loads(listed.stdout or "{}").get("containers") or []
+    except (FileNotFoundError, ValueError, subprocess.TimeoutExpired):
+        return []
+    newest: dict[str, dict[str, Any]] = {}
+    for container in containers:
+        name = container.get("metadata", {}).get("name", "")
+        if name in CONTROL_PLANE_PARTS and int(container["createdAt"]) > int(newest.get(name, {}).get("createdAt", 0)):
+            newest[name] = container
+    found = []
+    for name, container in sorted(newest.items()):
+        if container.get("state") == "CONTAINER_EXITED":
+            log = run(*crictl, "logs", "--tail", "3", container["id"], timeout=20)
+            found.append(f"{name} ended: {last_lines(log.stderr + log.stdout, 2)}")
+    return found
+
+
+def last_lines(text: str, count: int) -> str:
+    """Return the last lines of a text that say something, without kubeadm's hint about stack traces."""
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip() and "--v=5" not in line]
+    return " | ".join(lines[-count:])

@@ -1,0 +1,133 @@
+"""The Kubernetes API as seen with kubectl on a host that has a kubeconfig.
+
+Runs on the hosts: standard library only, Python 3.9.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from typing import Any, Optional
+
+ADMIN_KUBECONFIG = "/etc/kubernetes/admin.conf"
+FIELD_MANAGER = "kubestrap"
+
+
+class KubectlError(Exception):
+    """kubectl ended with an error; the text is what it said."""
+
+
+class Kubectl:
+    """kubectl with one kubeconfig."""
+
+    def __init__(self, kubeconfig: str = ADMIN_KUBECONFIG) -> None:
+        """Use this kubeconfig for every call, whatever the environment says."""
+        self.kubeconfig = kubeconfig
+
+    def usable(self) -> bool:
+        """Tell whether there is a kubeconfig to talk to an API with."""
+        return os.path.exists(self.kubeconfig)
+
+    def run(self, *arguments: str, stdin: Optional[str] = None, timeout: int = 60) -> str:
+        """Return what kubectl prints.
+
+        Args:
+            arguments: After `kubectl --kubeconfig FILE`. No secrets: other users of the host see them.
+            stdin: Text for kubectl to read.
+            timeout: Seconds.
+
+        Raises:
+            KubectlError: with what kubectl said.
+        """
+        command = ["kubectl", "--kubeconfig", self.kubeconfig, *arguments]
+        try:
+            done = subprocess.run(
+                command, input=stdin, capture_output=True, text=True, timeout=timeout, check=False, errors="replace"
+            )
+        except FileNotFoundError:
+            raise KubectlError("kubectl is not installed on this host") from None
+        except subprocess.TimeoutExpired:
+            raise KubectlError(f"kubectl {' '.join(arguments[:3])} did not end within {timeout} s") from None
+        if done.returncode != 0:
+            raise KubectlError(without_noise(done.stderr or done.stdout))
+        return done.stdout
+
+    def json(self, *arguments: str, stdin: Optional[str] = None) -> Any:
+        """Return what kubectl prints with `-o json`, parsed; None when it prints nothing."""
+        text = self.run(*arguments, "-o", "json", stdin=stdin)
+        return json.loads(text) if text.strip() else None
+
+    def items(self, *arguments: str, stdin: Optional[str] = None) -> list[dict[str, Any]]:
+        """Return the objects of a list, or the one object, that kubectl prints."""
+        found = self.json(*arguments, stdin=stdin)
+        if found is None:
+            return []
+        return found["items"] if found.get("kind", "").endswith("List") and "items" in found else [found]
+
+    def ready(self) -> bool:
+        """Tell whether the API server says that it is ready."""
+        if not self.usable():
+            return False
+        try:
+            return self.run("get", "--raw", "/readyz", "--request-timeout=5s", timeout=15).strip() == "ok"
+        except KubectlError:
+            return False
+
+    def apply(self, objects: list[dict[str, Any]], *, dry_run: bool = False) -> list[dict[str, Any]]:
+        """Apply objects server-side as field manager kubestrap; return them as the API has them afterwards."""
+        arguments = ["apply", "--server-side", f"--field-manager={FIELD_MANAGER}", "--force-conflicts", "-f", "-"]
+        if dry_run:
+            arguments.append("--dry-run=server")
+        return self.items(*arguments, stdin=as_list(objects))
+
+
+def as_list(objects: list[dict[str, Any]]) -> str:
+    """Return objects as one JSON document that kubectl reads."""
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+
+
+def without_noise(text: str) -> str:
+    """Return an error of kubectl without klog's lines and its prefix."""
+    lines = [line for line in text.strip().splitlines() if not _is_klog(line)]
+    return "\n".join(line.removeprefix("Error from server: ") for line in lines)
+
+
+def _is_klog(line: str) -> bool:
+    return len(line) > 5 and line[0] in "EWI" and line[1:5].isdigit()
+
+
+def condition(obj: dict[str, Any], kind: str) -> dict[str, Any]:
+    """Return a condition of an object's status, empty when it has none of that kind."""
+    for item in obj.get("status", {}).get("conditions") or []:
+        if item.get("type") == kind:
+            return item
+    return {}
+
+
+def is_ready(obj: dict[str, Any]) -> bool:
+    """Tell whether an object's Ready condition is true."""
+    return condition(obj, "Ready").get("status") == "True"
+
+
+def address_of(node: dict[str, Any]) -> str:
+    """Return the address of a node inside the cluster, empty while it has none."""
+    for entry in node.get("status", {}).get("addresses") or []:
+        if entry.get("type") == "InternalIP":
+            return entry["address"]
+    return ""
+
+
+def describe_node(node: dict[str, Any]) -> dict[str, Any]:
+    """Return what people want to know about a node."""
+    prefix = "node-role.kubernetes.io/"
+    info = node.get("status", {}).get("nodeInfo") or {}
+    labels = node["metadata"].get("labels") or {}
+    return {
+        "name": node["metadata"]["name"],
+        "ready": is_ready(node),
+        "roles": sorted(label[len(prefix) :] for label in labels if label.startswith(prefix)) or ["worker"],
+        "version": info.get("kubeletVersion", "").lstrip("v"),
+        "runtime": info.get("containerRuntimeVersion", ""),
+        "address": address_of(node),
+    }

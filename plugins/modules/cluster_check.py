@@ -1,0 +1,333 @@
+#!/usr/bin/python
+"""Ansible module cluster_check."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cluster_check
+short_description: Prove that the cluster works, from a control plane
+description:
+  - With O(step=look), tells what nodes there are. Changes nothing.
+  - With O(step=start), waits until the nodes and the cluster's DNS are ready, starts a DaemonSet of the pause image
+    that every node has anyway, and proves that C(kubectl exec) and C(kubectl logs) work on every node. The result is
+    what M(kubestrap.cluster.pod_probe) needs on each host.
+  - With O(step=finish), removes the DaemonSet and gives the verdict over all O(problems).
+  - Reports no change, because nothing is left behind.
+author: kubestrap
+options:
+  step: {description: What to do., type: str, default: look, choices: [look, start, finish]}
+  nodes: {description: Names of the nodes that must be ready., type: list, elements: str, default: []}
+  image: {description: "Image of the pods; empty means the one that holds the pods' network on this host.", type: str, default: ""}
+  dns_domain: {description: DNS domain inside the cluster., type: str, default: cluster.local}
+  problems: {description: What the hosts found., type: list, elements: str, default: []}
+  timeout: {description: Seconds to wait for nodes and DNS., type: int, default: 300}
+"""
+
+EXAMPLES = r"""
+- name: Look at the nodes
+  kubestrap.cluster.cluster_check:
+"""
+
+RETURN = r"""
+nodes:
+  description: For each node, its name, whether it is ready, roles, version, runtime and address.
+  returned: always
+  type: list
+  elements: dict
+pods:
+  description: The pods to probe from and to, each with node, uid and address.
+  returned: with step=start
+  type: list
+  elements: dict
+dns:
+  description: Where DNS is served and the name to ask for.
+  returned: with step=start
+  type: dict
+"""
+
+import concurrent.futures
+import time
+from typing import Any, Optional
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.kubestrap.cluster.plugins.module_utils import kubeadm
+from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import (
+    Kubectl,
+    KubectlError,
+    as_list,
+    condition,
+    describe_node,
+    is_ready,
+)
+
+NAMESPACE = "kube-system"
+NAME = "kubestrap-check"
+SIDE_BY_SIDE = 8
+
+
+class CheckError(Exception):
+    """The cluster does not work. The text says where and why."""
+
+
+def daemonset(image: str) -> dict[str, Any]:
+    """Return the DaemonSet that puts one idle pod on every node, whatever its taints."""
+    labels = {"app.kubernetes.io/name": NAME}
+    container = {
+        "name": "pause",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "securityContext": {
+            "runAsUser": 65535,
+            "runAsNonRoot": True,
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": {"name": NAME, "namespace": NAMESPACE, "labels": labels},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "containers": [container],
+                    "tolerations": [{"operator": "Exists"}],
+                    "automountServiceAccountToken": False,
+                    "enableServiceLinks": False,
+                    "terminationGracePeriodSeconds": 0,
+                },
+            },
+        },
+    }
+
+
+class Check:
+    """One proof of the cluster."""
+
+    def __init__(self, kubectl: Kubectl, params: dict[str, Any]) -> None:
+        """Remember the parameters of the module."""
+        self.kubectl = kubectl
+        self.params = params
+
+    def nodes(self) -> list[dict[str, Any]]:
+        """Return what people want to know about each node."""
+        return [describe_node(node) for node in self.kubectl.items("get", "nodes")]
+
+    def start(self) -> dict[str, Any]:
+        """Start the pods, wait for everything, prove exec and logs."""
+        self.kubectl.run(
+            "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=as_list([daemonset(self.image())])
+        )
+        deadline = time.monotonic() + self.params["timeout"]
+        while True:
+            objects = self.kubectl.items("--namespace", NAMESPACE, "get", "nodes,pods,deployments,services")
+            waiting = self.waits_for(objects)
+            if not waiting:
+                break
+            if time.monotonic() > deadline:
+                raise CheckError("\n".join([f"The cluster is not ready after {self.params['timeout']} s.", *waiting]))
+            time.sleep(0.3)
+        pods = check_pods(objects)
+        self.exec_and_logs(pods, objects)
+        return {
+            "nodes": [describe_node(obj) for obj in objects if obj["kind"] == "Node"],
+            "pods": [
+                {"node": node, "uid": pod["metadata"]["uid"], "address": pod["status"]["podIP"]}
+                for node, pod in sorted(pods.items())
+                if node in self.params["nodes"]
+            ],
+            "dns": {
+                "address": next(
+                    o["spec"]["clusterIP"]
+                    for o in objects
+                    if o["kind"] == "Service" and o["metadata"]["name"] == "kube-dns"
+                ),
+                "name": f"kubernetes.default.svc.{self.params['dns_domain']}",
+            },
+        }
+
+    def image(self) -> str:
+        """Return the pause image this host uses for its pods, and so do all."""
+        if self.params["image"]:
+            return self.params["image"]
+        listed = kubeadm.run(
+            "docker",
+            "ps",
+            "--no-trunc",
+            "--format",
+            "{{.Image}}",
+            "--filter",
+            "label=io.kubernetes.docker.type=podsandbox",
+        )
+        images = [line for line in listed.stdout.split() if not line.startswith("sha256:")]
+        if not images:
+            raise CheckError(f"This host runs no pod, so its control plane does not run.\n  {listed.stderr.strip()}")
+        return images[0]
+
+    def waits_for(self, objects: list[dict[str, Any]]) -> list[str]:
+        """Return what is not ready yet, a line each."""
+        lines = []
+        nodes = {obj["metadata"]["name"]: obj for obj in objects if obj["kind"] == "Node"}
+        pods = check_pods(objects)
+        for name in self.params["nodes"]:
+            node, pod = nodes.get(name), pods.get(name)
+            if node is None:
+                lines.append(f"  node {name}: the API does not know it")
+            elif not is_ready(node):
+                ready = condition(node, "Ready")
+                message = ready.get("message", "the kubelet has not reported yet")
+                lines.append(f"  node {name} is not ready: {in_words(message)}")
+            elif pod is None or not is_ready(pod) or not pod["status"].get("podIP"):
+                lines.append(f"  node {name}: a pod does not start: {pod_state(pod)}")
+        dns = next((o for o in objects if o["kind"] == "Deployment" and o["metadata"]["name"] == "coredns"), None)
+        if dns is None:
+            lines.append("  DNS: there is no Deployment coredns")
+        elif dns["status"].get("readyReplicas", 0) < dns["spec"]["replicas"]:
+            states = [
+                f"{pod['metadata']['name']} on {pod['spec'].get('nodeName', 'no node')}: {pod_state(pod)}"
+                for pod in objects
+                if pod["kind"] == "Pod"
+                and pod["metadata"].get("labels", {}).get("k8s-app") == "kube-dns"
+                and not is_ready(pod)
+            ]
+            lines.append(f"  DNS is not ready: {'; '.join(states) or 'no pod yet'}{self.dns_cause(states)}")
+        return lines
+
+    def dns_cause(self, states: list[str]) -> str:
+        """Return why CoreDNS does not stay up, empty while that is not known."""
+        if not any("CrashLoopBackOff" in state for state in states):
+            return ""
+        try:
+            log = self.kubectl.run(
+                "--namespace", NAMESPACE, "logs", "--selector=k8s-app=kube-dns", "--tail=5", "--prefix"
+            )
+        except KubectlError:
+            return ""
+        if "plugin/loop" in log:
+            return (
+                ". CoreDNS asks itself: the host's resolver is a loopback address. Name a real one in /etc/resolv.conf, "
+                "or let the kubelet use /run/systemd/resolve/resolv.conf"
+            )
+        return f". It says: {kubeadm.last_lines(log, 2)}"
+
+    def exec_and_logs(self, pods: dict[str, dict[str, Any]], objects: list[dict[str, Any]]) -> None:
+        """Prove that commands run in pods of every node, and that logs of every node can be read.
+
+        Raises:
+            CheckError: naming the nodes where they do not.
+        """
+        proxies = {
+            pod["spec"].get("nodeName"): pod["metadata"]["name"]
+            for pod in objects
+            if pod["kind"] == "Pod"
+            and pod["metadata"].get("labels", {}).get("k8s-app") == "kube-proxy"
+            and is_ready(pod)
+        }
+        tries = []
+        for node in self.params["nodes"]:
+            tries.append(("exec", node, ["exec", pods[node]["metadata"]["name"], "--", "/pause", "-v"]))
+            if node in proxies:
+                tries.append(("logs", node, ["logs", "--tail=1", proxies[node]]))
+        with concurrent.futures.ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+            failures = [problem for problem in pool.map(lambda one: self._try(*one), tries) if problem]
+        if failures:
+            raise CheckError("\n".join(failures))
+
+    def _try(self, what: str, node: str, arguments: list[str]) -> Optional[str]:
+        try:
+            self.kubectl.run("--namespace", NAMESPACE, *arguments, timeout=30)
+        except KubectlError as error:
+            text = str(error)
+            if "HTTP response to HTTPS client" in text:
+                cause = (
+                    f"The feature gate {kubeadm.EXEC_GATE} must be off in /var/lib/kubelet/config.yaml of {node} and on "
+                    "the API server"
+                )
+            elif "10250" in text:
+                cause = f"The control plane does not reach TCP port 10250 of {node}: open it"
+            else:
+                cause = "The API server, the kubelet and the container runtime do not understand each other"
+            return f"`kubectl {what}` does not work on node {node}. {cause}.\n  {kubeadm.last_lines(text, 2)}"
+        return None
+
+    def finish(self) -> None:
+        """Remove the pods."""
+        self.kubectl.run("--namespace", NAMESPACE, "delete", "daemonset", NAME, "--ignore-not-found", "--wait=false")
+
+
+def check_pods(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return our pods that are not about to go, by node."""
+    return {
+        obj["spec"]["nodeName"]: obj
+        for obj in objects
+        if obj["kind"] == "Pod"
+        and obj["metadata"].get("labels", {}).get("app.kubernetes.io/name") == NAME
+        and "deletionTimestamp" not in obj["metadata"]
+        and obj["spec"].get("nodeName")
+    }
+
+
+def pod_state(pod: Optional[dict[str, Any]]) -> str:
+    """Return in a few words what a pod waits for."""
+    if pod is None:
+        return "not scheduled yet"
+    status = pod.get("status", {})
+    for container in (status.get("initContainerStatuses") or []) + (status.get("containerStatuses") or []):
+        waiting = container.get("state", {}).get("waiting")
+        if waiting:
+            return f"{waiting.get('reason', 'waiting')} {waiting.get('message', '')}".strip()
+    scheduled = condition(pod, "PodScheduled")
+    if scheduled.get("status") == "False":
+        return scheduled.get("message", "unschedulable")
+    return status.get("phase", "unknown")
+
+
+def in_words(message: str) -> str:
+    """Return what the kubelet says about itself, with what it means where that is known."""
+    if "cni" in message.lower() and "NetworkReady=false" in message:
+        return f"no pod network yet: does its pod run on the node? ({message})"
+    if "Kubelet stopped posting node status" in message:
+        return f"the host is down, or its kubelet is ({message})"
+    return message
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "step": {"type": "str", "default": "look", "choices": ["look", "start", "finish"]},
+            "nodes": {"type": "list", "elements": "str", "default": []},
+            "image": {"type": "str", "default": ""},
+            "dns_domain": {"type": "str", "default": "cluster.local"},
+            "problems": {"type": "list", "elements": "str", "default": []},
+            "timeout": {"type": "int", "default": 300},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    kubectl = Kubectl()
+    check = Check(kubectl, params)
+    if module.check_mode and (params["step"] != "look" or not kubectl.ready()):
+        module.exit_json(changed=False, nodes=[], pods=[], dns={})
+    if not kubectl.usable():
+        module.fail_json(msg="There is no cluster: this host has no /etc/kubernetes/admin.conf.", nodes=[])
+    result: dict[str, Any] = {}
+    try:
+        if params["step"] == "start":
+            result = check.start()
+        elif params["step"] == "finish":
+            check.finish()
+            if params["problems"]:
+                raise CheckError("\n".join(params["problems"]))
+        else:
+            result["nodes"] = check.nodes()
+    except (CheckError, KubectlError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+#!/usr/bin/python
+"""Ansible module join_credentials."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: join_credentials
+short_description: Make, or revoke, what a host needs to join the cluster
+description:
+  - Run on a control plane. Makes a bootstrap token that expires soon, and the hash of the cluster's CA.
+  - Reports no change, because what it makes is gone when the run ends; the result is a secret.
+author: kubestrap
+options:
+  state: {description: Whether to make a token or to revoke one., type: str, default: present, choices: [present, absent]}
+  lifetime: {description: "Seconds the token lives, if nobody revokes it.", type: int, default: 900}
+  token_id: {description: The public half of the token to revoke., type: str, default: ""}
+"""
+
+EXAMPLES = r"""
+- name: Make what hosts need to join
+  kubestrap.cluster.join_credentials:
+  register: credentials
+  no_log: true
+"""
+
+RETURN = r"""
+token: {description: The token., returned: when made, type: str}
+token_id: {description: The public half of the token., returned: when made, type: str}
+ca_cert_hash: {description: Hash of the CA's public key., returned: when made, type: str}
+"""
+
+import base64
+import datetime
+import hashlib
+import secrets
+import string
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
+from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import Kubectl, KubectlError, as_list
+
+CA_CERTIFICATE = "/etc/kubernetes/pki/ca.crt"
+ALPHABET = string.ascii_lowercase + string.digits
+
+
+def public_key_hash(pem: str) -> str:
+    """Return the hash by which kubeadm pins a CA: SHA-256 over its subject public key info.
+
+    Args:
+        pem: The certificate, PEM.
+    """
+    body = pem.split("-----BEGIN CERTIFICATE-----", 1)[1].split("-----END CERTIFICATE-----", 1)[0]
+    certificate = base64.b64decode("".join(body.split()))
+    # Certificate { tbsCertificate { [0] version, serial, signature, issuer, validity, subject, subjectPublicKeyInfo
+    start, _ = _content(certificate, 0)
+    start, _ = _content(certificate, start)
+    if certificate[start] == 0xA0:  # noqa: PLR2004
+        start = _end(certificate, start)
+    for _field in ("serial", "signature", "issuer", "validity", "subject"):
+        start = _end(certificate, start)
+    return "sha256:" + hashlib.sha256(certificate[start : _end(certificate, start)]).hexdigest()
+
+
+def _content(der: bytes, at: int) -> tuple[int, int]:
+    """Return where the content of the DER value at this offset starts and ends."""
+    length = der[at + 1]
+    if length < 0x80:  # noqa: PLR2004
+        return at + 2, at + 2 + length
+    count = length & 0x7F
+    start = at + 2 + count
+    return start, start + int.from_bytes(der[at + 2 : start], "big")
+
+
+def _end(der: bytes, at: int) -> int:
+    return _content(der, at)[1]
+
+
+def new_secret(token_id: str, token_secret: str, lifetime: int) -> dict[str, object]:
+    """Return the Secret that makes a bootstrap token valid for so many seconds."""
+    expires = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=lifetime)
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "bootstrap.kubernetes.io/token",
+        "metadata": {"name": f"bootstrap-token-{token_id}", "namespace": "kube-system"},
+        "stringData": {
+            "description": "One run of kubestrap",
+            "token-id": token_id,
+            "token-secret": token_secret,
+            "expiration": expires.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "usage-bootstrap-authentication": "true",
+            "usage-bootstrap-signing": "true",
+            "auth-extra-groups": "system:bootstrappers:kubeadm:default-node-token",
+        },
+    }
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
+            "lifetime": {"type": "int", "default": 900},
+            "token_id": {"type": "str", "default": "", "no_log": False},
+        },
+        supports_check_mode=True,
+    )
+    if module.check_mode:
+        module.exit_json(changed=False, token="", token_id="", ca_cert_hash="")  # noqa: S106
+    kubectl = Kubectl()
+    try:
+        if module.params["state"] == "absent":
+            if module.params["token_id"]:
+                name = f"secret/bootstrap-token-{module.params['token_id']}"
+                kubectl.run("--namespace=kube-system", "delete", name, "--ignore-not-found")
+            module.exit_json(changed=False)
+        certificate = read_text(CA_CERTIFICATE)
+        if certificate is None or not kubectl.ready():
+            module.fail_json(msg="Nobody can join: the control plane is not up.")
+        token_id, token_secret = ("".join(secrets.choice(ALPHABET) for _ in range(count)) for count in (6, 16))
+        kubectl.run("create", "-f", "-", stdin=as_list([new_secret(token_id, token_secret, module.params["lifetime"])]))
+    except KubectlError as error:
+        module.fail_json(msg=f"The bootstrap token could not be made or revoked: {error}")
+    module.exit_json(
+        changed=False,
+        token=f"{token_id}.{token_secret}",
+        token_id=token_id,
+        ca_cert_hash=public_key_hash(certificate),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,354 @@
+#!/usr/bin/python
+"""Ansible module kubeadm_init."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: kubeadm_init
+short_description: Make this host the first control plane of a cluster
+description:
+  - Runs C(kubeadm init) with a configuration that kubeadm has validated, and waits until the API is ready.
+  - Does nothing where a control plane runs already. Finishes an init that was cut after the API came up, cleans up
+    after one that was cut before, and restarts the kubelet of a finished control plane whose API does not answer.
+    A cluster that was ever complete is never reset.
+author: kubestrap
+options:
+  cluster_name: {description: Name of the cluster., type: str, default: kubernetes}
+  node_name: {description: Name of the node; empty means the hostname., type: str, default: ""}
+  node_address:
+    description: Address of this host inside the cluster; empty means the one of its default route.
+    type: str
+    default: ""
+  api_endpoint:
+    description: C(host:port) of the API for everyone; empty means the address of this host, port 6443.
+    type: str
+    default: ""
+  cert_sans: {description: More names and addresses for the API server's certificate., type: list, elements: str, default: []}
+  image_registry: {description: Where the images come from., type: str, default: registry.k8s.io}
+  pod_cidr: {description: Addresses of the pods., type: str, default: 10.244.0.0/16}
+  service_cidr: {description: Addresses of the Services., type: str, default: 10.96.0.0/12}
+  dns_domain: {description: DNS domain inside the cluster., type: str, default: cluster.local}
+  schedulable: {description: Whether apps may run here., type: bool, default: false}
+  container_runtime: {description: The container runtime., type: str, default: docker, choices: [docker]}
+  cri_socket: {description: Socket of the container runtime., type: str, required: true}
+  resolver: {description: "The resolv.conf pods inherit.", type: str, default: /etc/resolv.conf}
+  cgroup_version: {description: Version of cgroups on this host., type: int, default: 2, choices: [1, 2]}
+  conntrack_writable: {description: Whether kube-proxy may set conntrack limits on every host., type: bool, default: true}
+  timeout: {description: Seconds a control plane that exists may take to answer., type: int, default: 120}
+"""
+
+EXAMPLES = r"""
+- name: Make the control plane
+  kubestrap.cluster.kubeadm_init:
+    node_name: cp1
+    node_address: 10.0.0.11
+    api_endpoint: 10.0.0.11:6443
+    cri_socket: unix:///run/cri-dockerd.sock
+"""
+
+RETURN = r"""
+state:
+  description: What was found before anything was done.
+  returned: always
+  type: str
+"""
+
+import json
+import os
+import time
+from typing import Any, Optional
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.kubestrap.cluster.plugins.module_utils import kubeadm
+from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes, read_text
+from ansible_collections.kubestrap.cluster.plugins.module_utils.kubeadm import KubeadmError
+from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import ADMIN_KUBECONFIG, Kubectl, KubectlError
+
+MANIFESTS = f"{kubeadm.KUBERNETES}/manifests"
+CONFIGURATION = f"{kubeadm.KUBERNETES}/kubestrap/init.yaml"
+ETCD_DATA = "/var/lib/etcd/member"
+# kubeadm points kubelet.conf at the rotating certificate only after the API server has answered.
+ROTATED = "kubelet-client-current.pem"
+TAINT = "node-role.kubernetes.io/control-plane"
+# What is left to do once the API answers; each phase may be repeated.
+DONE_BEFORE_API = "preflight,certs,kubeconfig,etcd,control-plane,kubelet-start,wait-control-plane"
+
+
+def configuration(params: dict[str, Any], version: tuple[int, int, int]) -> list[dict[str, Any]]:
+    """Return the documents `kubeadm init` reads."""
+    api = "kubeadm.k8s.io/v1beta4"
+    exec_gate_off = kubeadm.needs_exec_gate(version[1], params["container_runtime"])
+    registration = kubeadm.node_registration(
+        name=params["node_name"],
+        address=params["node_address"],
+        cri_socket=params["cri_socket"],
+        cgroup_version=params["cgroup_version"],
+    )
+    if params["schedulable"]:
+        registration["taints"] = []
+    endpoint, port = split_endpoint(params["api_endpoint"])
+    init = {
+        "apiVersion": api,
+        "kind": "InitConfiguration",
+        "localAPIEndpoint": {"advertiseAddress": params["node_address"], "bindPort": port},
+        # The default is a day. Nobody uses this token; it is removed when init is done.
+        "bootstrapTokens": [{"ttl": "10m0s"}],
+        "nodeRegistration": registration,
+        "patches": {"directory": kubeadm.PATCHES},
+    }
+    api_server: dict[str, Any] = {
+        "certSANs": sorted({endpoint, params["node_name"], params["node_address"], *params["cert_sans"]})
+    }
+    if exec_gate_off:
+        api_server["extraArgs"] = [{"name": "feature-gates", "value": f"{kubeadm.EXEC_GATE}=false"}]
+    cluster = {
+        "apiVersion": api,
+        "kind": "ClusterConfiguration",
+        "clusterName": params["cluster_name"],
+        "kubernetesVersion": "v{}.{}.{}".format(*version),
+        "controlPlaneEndpoint": params["api_endpoint"],
+        "imageRepository": params["image_registry"],
+        "networking": {
+            "podSubnet": params["pod_cidr"],
+            "serviceSubnet": params["service_cidr"],
+            "dnsDomain": params["dns_domain"],
+        },
+        "apiServer": api_server,
+    }
+    kubelet: dict[str, Any] = {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "cgroupDriver": "systemd",
+    }
+    if exec_gate_off:
+        kubelet["featureGates"] = {kubeadm.EXEC_GATE: False}
+    proxy: dict[str, Any] = {
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "mode": "iptables",
+    }
+    if not params["conntrack_writable"]:
+        # Zero leaves the kernel's value alone; kube-proxy dies of a value it may not set.
+        proxy["conntrack"] = {
+            "maxPerCore": 0,
+            "min": 0,
+            "tcpEstablishedTimeout": "0s",
+            "tcpCloseWaitTimeout": "0s",
+        }
+    return [init, cluster, kubelet, proxy]
+
+
+def split_endpoint(endpoint: str) -> tuple[str, int]:
+    """Return host and port of an API endpoint."""
+    host, _, port = endpoint.rpartition(":")
+    if not host or not port.isdigit():
+        raise KubeadmError(f"The API endpoint {endpoint!r} is not of the form name:port (cluster_api_endpoint).")
+    return host.strip("[]"), int(port)
+
+
+def find_state(kubectl: Kubectl) -> str:
+    """Return what this host is, by looking at its files and the API.
+
+    Returns:
+        `absent`; `running`; `unfinished`: the API answers, the end of init is missing; `half`: init was cut before the
+        API ever answered; `down`: a finished control plane whose API does not answer; `worker`; `etcd-only`: data of a
+        cluster that nothing else here belongs to.
+    """
+    manifests = [name for name in kubeadm.CONTROL_PLANE_PARTS if os.path.exists(f"{MANIFESTS}/{name}.yaml")]
+    kubelet_conf = read_text(kubeadm.KUBELET_CONF)
+    if kubectl.usable() and len(manifests) == len(kubeadm.CONTROL_PLANE_PARTS) and kubectl.ready():
+        return "running" if is_complete(kubectl) else "unfinished"
+    completed = kubelet_conf is not None and ROTATED in kubelet_conf
+    if completed:
+        return "down" if manifests or kubectl.usable() or os.path.exists(ETCD_DATA) else "worker"
+    remains = [f"{kubeadm.KUBERNETES}/pki", ADMIN_KUBECONFIG, kubeadm.KUBELET_CONF, "/var/lib/kubelet/config.yaml"]
+    if manifests or any(os.path.exists(path) and (not os.path.isdir(path) or os.listdir(path)) for path in remains):
+        return "half"
+    return "etcd-only" if os.path.exists(ETCD_DATA) else "absent"
+
+
+def is_complete(kubectl: Kubectl) -> bool:
+    """Tell whether the last things `kubeadm init` makes are there."""
+    try:
+        found = kubectl.run(
+            "--namespace=kube-system", "get", "configmap/kubeadm-config", "daemonset/kube-proxy", "deployment/coredns",
+            "service/kube-dns", "--ignore-not-found", "-o", "name",
+        )  # fmt: skip
+        info = kubectl.run(
+            "--namespace=kube-public", "get", "configmap/cluster-info", "--ignore-not-found", "-o", "name"
+        )
+    except KubectlError:
+        return False
+    return len((found + info).split()) == 5  # noqa: PLR2004
+
+
+class ControlPlane:
+    """The control plane on this host."""
+
+    def __init__(self, params: dict[str, Any], changes: Changes, kubectl: Kubectl) -> None:
+        """Remember the parameters of the module."""
+        self.params = params
+        self.changes = changes
+        self.kubectl = kubectl
+
+    def converge(self, state: str) -> None:
+        """Bring the host from this state to a running control plane."""
+        if state in ("worker", "etcd-only"):
+            raise KubeadmError(REFUSALS[state])
+        if state == "down":
+            self.changes.act("kubelet", self.restart_kubelet, before="API does not answer\n", after="restarted\n")
+            if not self.changes.module.check_mode and not is_complete(self.kubectl):
+                self.init(finish=True)
+        elif state == "half":
+            self.changes.act(
+                "remains of an unfinished kubeadm init",
+                lambda: kubeadm.reset(self.params["cri_socket"]),
+                before="present\n",
+                after="",
+            )
+            self.init()
+        elif state == "absent":
+            self.init()
+        elif state == "unfinished":
+            self.init(finish=True)
+
+    def restart_kubelet(self) -> None:
+        """Start the kubelet anew and wait for the API; a finished cluster is never reset.
+
+        Raises:
+            KubeadmError: when the API does not come back.
+        """
+        kubeadm.run("systemctl", "restart", "kubelet")
+        if self.wait(self.params["timeout"]):
+            return
+        kubelet = kubeadm.kubelet_error()
+        crashed = kubeadm.crashed(self.params["cri_socket"])
+        cause = kubeadm.explain("\n".join(crashed), kubelet)
+        evidence = [*crashed, *([f"kubelet: {kubelet}"] if kubelet else [])]
+        raise KubeadmError(
+            "\n".join(
+                [
+                    f"This host has a control plane, but its API did not answer within {self.params['timeout']} s after "
+                    f"the kubelet was restarted. {cause} Nothing was removed.",
+                    *("  " + line for line in evidence),
+                ]
+            )
+        )
+
+    def init(self, *, finish: bool = False) -> None:
+        """Run `kubeadm init`, or what is left of it."""
+        patch = kubeadm.kubelet_patch(resolver=self.params["resolver"], cgroup_version=self.params["cgroup_version"])
+        self.changes.file(
+            f"{kubeadm.PATCHES}/kubeletconfiguration0+merge.json", json.dumps(patch, sort_keys=True) + "\n"
+        )
+        version = kubeadm.version()
+        if version is None:
+            if not self.changes.module.check_mode:
+                raise KubeadmError("kubeadm is not installed on this host.")
+            self.changes.note("kubeadm init", before="", after="done\n")
+            return
+        documents = kubeadm.as_documents(configuration(self.params, version))
+        self.changes.file(CONFIGURATION, documents, mode=0o600)
+        self.changes.act("kubeadm init", lambda: self._init(finish=finish))
+
+    def _init(self, *, finish: bool) -> None:
+        kubeadm.validate(CONFIGURATION)
+        command = ["kubeadm", "init", "--config", CONFIGURATION, "--skip-token-print"]
+        if finish:
+            command.append(f"--skip-phases={DONE_BEFORE_API}")
+        done = kubeadm.run(*command)
+        if done.returncode != 0:
+            raise KubeadmError(kubeadm.failure("kubeadm init", done, self.params["cri_socket"]))
+        if not self.wait(60):
+            raise KubeadmError("kubeadm init ended well, but the API server does not say that it is ready after 60 s.")
+        self.kubectl.run(
+            "--namespace=kube-system", "delete", "secrets", "--field-selector=type=bootstrap.kubernetes.io/token"
+        )
+
+    def wait(self, seconds: int) -> bool:
+        """Wait until the API is ready and knows this node; tell whether it does."""
+        deadline = time.monotonic() + seconds
+        while not (self.kubectl.ready() and self.node()):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.5)
+        return True
+
+    def node(self) -> Optional[dict[str, Any]]:
+        """Return the Node object of this host, None when there is none."""
+        try:
+            found = self.kubectl.items("get", "node", self.params["node_name"], "--ignore-not-found")
+        except KubectlError:
+            return None
+        return found[0] if found else None
+
+    def converge_taint(self) -> None:
+        """Let apps run here, or keep them away, as asked."""
+        node = self.node()
+        if node is None:
+            raise KubeadmError(
+                f"The API has no node {self.params['node_name']!r}, the name of this host: was its hostname changed?"
+            )
+        tainted = any(taint["key"] == TAINT for taint in node["spec"].get("taints") or [])
+        if tainted == self.params["schedulable"]:
+            taint = f"{TAINT}:NoSchedule"
+            self.changes.act(
+                f"taint {TAINT}",
+                lambda: self.kubectl.run(
+                    "taint", "node", self.params["node_name"], taint + ("-" if tainted else ""), "--overwrite"
+                ),
+                before="NoSchedule\n" if tainted else "",
+                after="" if tainted else "NoSchedule\n",
+            )
+
+
+REFUSALS = {
+    "worker": "This host is a worker of a cluster already. Take it out of that cluster first "
+    "(kubectl delete node, then kubeadm reset on the host), or choose another host as control plane.",
+    "etcd-only": f"There is data of a cluster in {ETCD_DATA}, but nothing else of that cluster. It is left alone: "
+    "move it away if nobody needs it, then run again.",
+}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "cluster_name": {"type": "str", "default": "kubernetes"},
+            "node_name": {"type": "str", "default": ""},
+            "node_address": {"type": "str", "default": ""},
+            "api_endpoint": {"type": "str", "default": ""},
+            "cert_sans": {"type": "list", "elements": "str", "default": []},
+            "image_registry": {"type": "str", "default": "registry.k8s.io"},
+            "pod_cidr": {"type": "str", "default": "10.244.0.0/16"},
+            "service_cidr": {"type": "str", "default": "10.96.0.0/12"},
+            "dns_domain": {"type": "str", "default": "cluster.local"},
+            "schedulable": {"type": "bool", "default": False},
+            "container_runtime": {"type": "str", "default": "docker", "choices": ["docker"]},
+            "cri_socket": {"type": "str", "required": True},
+            "resolver": {"type": "str", "default": "/etc/resolv.conf"},
+            "cgroup_version": {"type": "int", "default": 2, "choices": [1, 2]},
+            "conntrack_writable": {"type": "bool", "default": True},
+            "timeout": {"type": "int", "default": 120},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    params["node_name"] = params["node_name"] or kubeadm.default_name()
+    params["node_address"] = params["node_address"] or kubeadm.default_address()
+    params["api_endpoint"] = params["api_endpoint"] or f"{params['node_address']}:6443"
+    kubectl = Kubectl()
+    changes = Changes(module)
+    control_plane = ControlPlane(params, changes, kubectl)
+    try:
+        state = find_state(kubectl)
+        control_plane.converge(state)
+        if state == "running" or not module.check_mode:
+            control_plane.converge_taint()
+    except (KubeadmError, KubectlError) as error:
+        module.fail_json(msg=str(error))
+    changes.exit(state=state)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+#!/usr/bin/python
+"""Ansible module kubeconfig: the part that runs on the host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: kubeconfig
+short_description: Give people access to the cluster with kubectl
+description:
+  - On a control plane, gives root and O(user) a C(~/.kube/config).
+  - On the operator's machine, merges a context named O(context) into O(path). Other contexts are kept, and the file as
+    it was is kept beside it. No secret is in the result.
+author: kubestrap
+options:
+  user: {description: "User on the host, besides root; empty means the one who logged in.", type: str, default: ""}
+  path: {description: "Kubeconfig on the operator's machine; empty means none.", type: str, default: ""}
+  context: {description: Name of the context there., type: str, default: kubernetes}
+"""
+
+EXAMPLES = r"""
+- name: Give access
+  kubestrap.cluster.kubeconfig:
+    path: ~/.kube/config
+    context: production
+"""
+
+RETURN = r"""
+path: {description: Kubeconfig on the operator's machine., returned: always, type: str}
+context: {description: Context in it., returned: always, type: str}
+"""
+
+import os
+import pwd
+import shutil
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes, read_text
+from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import ADMIN_KUBECONFIG
+
+
+def converge_user(changes: Changes, user: pwd.struct_passwd, content: str) -> None:
+    """Give one user a kubeconfig; another one of theirs is kept beside it."""
+    directory = os.path.join(user.pw_dir, ".kube")
+    path = os.path.join(directory, "config")
+    owner = (user.pw_uid, user.pw_gid)
+    if not os.path.isdir(directory):
+        changes.note(directory, before="", after="directory\n")
+        if not changes.module.check_mode:
+            os.makedirs(directory, mode=0o750)
+            os.chown(directory, *owner)
+    before = read_text(path)
+    if before is not None and before != content and not changes.module.check_mode:
+        backup = f"{path}.{time.strftime('%Y%m%dT%H%M%S')}"
+        shutil.copy2(path, backup)
+        os.chown(backup, *owner)
+    changes.file(path, content, mode=0o600, owner=owner, secret=True)
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "user": {"type": "str", "default": ""},
+            "path": {"type": "str", "default": ""},
+            "context": {"type": "str", "default": "kubernetes"},
+        },
+        supports_check_mode=True,
+    )
+    changes = Changes(module)
+    content = read_text(ADMIN_KUBECONFIG)
+    if content is None:
+        if not module.check_mode:
+            module.fail_json(msg=f"There is no {ADMIN_KUBECONFIG} on this host: it is not a control plane.")
+        changes.note("~/.kube/config", before="", after="(secret)\n")
+        changes.exit(admin=None)
+    name = module.params["user"] or os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+    for person in dict.fromkeys(["root", name]):
+        try:
+            user = pwd.getpwnam(person)
+        except KeyError:
+            module.fail_json(msg=f"There is no user {person!r} on this host (cluster_node_user).")
+        converge_user(changes, user, content)
+    # The action plugin takes it out of the result before anybody sees it.
+    changes.exit(admin=content)
+
+
+if __name__ == "__main__":
+    main()
