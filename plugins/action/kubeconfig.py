@@ -103,7 +103,8 @@ class ActionModule(ActionBase):
         if result.get("failed") or not arguments.get("path"):
             return result
         path = Path(arguments["path"]).expanduser()
-        context = arguments.get("context", "kubernetes")
+        # Strings of the task carry where they come from, which a YAML writer does not know how to write.
+        context = str(arguments.get("context", "kubernetes"))
         result.update(path=str(path), context=context)
         kubeconfig = Kubeconfig(path)
         if admin is not None:
