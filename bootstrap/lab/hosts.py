@@ -27,12 +27,19 @@ class Host:
         group: Its inventory group.
         address: Its IPv4 address.
         state: What the engine calls it: `running`, `exited`...; empty for a host that does not exist yet.
+        image: The engine's ID of the image it was made from; empty for a host that does not exist yet.
     """
 
     name: str
     group: str
     address: str
     state: str = ""
+    image: str = ""
+
+    @property
+    def usable(self) -> bool:
+        """Whether it was made completely, so that it only has to run."""
+        return self.state in {"running", "exited"}
 
 
 def labels(lab: str, directory: Path) -> list[str]:
@@ -126,6 +133,7 @@ def existing(lab: str | None = None) -> dict[str, list[Host]]:
             group=marks[GROUP_LABEL],
             address=next((net["IPAMConfig"]["IPv4Address"] for net in networks if net.get("IPAMConfig")), ""),
             state=container["State"]["Status"],
+            image=container["Image"],
         )
         found.setdefault(marks[LAB_LABEL], []).append(host)
     return {name: sorted(hosts, key=order) for name, hosts in found.items()}

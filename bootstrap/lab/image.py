@@ -122,10 +122,10 @@ def _bootstrap(name: str, suite: str, packages: Packages, machine: Machine, dire
         target = root / path.relative_to("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, target)
-    _copy_recipe(root / "tmp/recipe", machine)
+    _copy_recipe(root / "root/recipe", machine)
     _run("chroot", root, "update-ca-certificates")
-    _run("chroot", root, "sh", "/tmp/recipe/configure.sh", "/tmp/recipe")
-    shutil.rmtree(root / "tmp/recipe")
+    _run("chroot", root, "sh", "/root/recipe/configure.sh", "/root/recipe")
+    shutil.rmtree(root / "root/recipe")
     with subprocess.Popen(["tar", "-C", root, "--numeric-owner", "-c", "."], stdout=subprocess.PIPE) as tar:
         _run("docker", "import", *IMPORT_SETTINGS, "-", name, stdin=tar.stdout)
     if tar.returncode:
@@ -139,10 +139,10 @@ def _build_from_public_image(name: str, suite: str, machine: Machine, directory:
     wanted = " ".join((RECIPE / "packages").read_text().split())
     (directory / "Dockerfile").write_text(
         f"FROM debian:{suite}-slim\n"
-        "COPY recipe /tmp/recipe\n"
+        "COPY recipe /root/recipe\n"
         "RUN apt-get update \\\n"
         f" && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends {wanted} \\\n"
-        " && sh /tmp/recipe/configure.sh /tmp/recipe && rm -r /tmp/recipe\n"
+        " && sh /root/recipe/configure.sh /root/recipe && rm -r /root/recipe\n"
         "ENV container=docker\n"
         'CMD ["/lib/systemd/systemd"]\n'
     )

@@ -60,55 +60,41 @@ def up(*, name: str, shape: Shape, system: str, variables: Sequence[Path], direc
     _refuse_other_directory(name, files)
     machine.raise_kernel_limits(report)
     facts = machine.look()
-    host_image = image.ensure(system, facts, report)
-    if not facts.nameservers:
-        report(
-            "Note: this machine knows loopback nameservers only, so hosts keep the engine's own; CoreDNS may refuse it"
-        )
 
-    subnet = network.subnet_of(name)
-    changed = subnet is None
-    if subnet is None:
-        network.create(name, hosts.labels(name, files))
-        subnet = network.subnet_of(name)
-        if subnet is None:
-            raise StepFailedError(f"The network {network.name_of(name)} was made and is gone again.")
-    changed |= network.contain(name, host_image, report)
-
+    subnet, changed = _ensure_network(name, files)
     there = {host.name: host for host in hosts.existing(name).get(name, [])}
     wanted = {host.name: host for host in plan(name, shape, subnet)}
     whole = sorted({**wanted, **there}.values(), key=hosts.order)
-    stays = sorted(there.keys() - wanted.keys())
-    if stays:
-        report(f"{', '.join(stays)} stays too: hosts are only added. Smaller: kubestrap lab down, then up")
+    if stays := sorted(there.keys() - wanted.keys()):
+        report(f"Hosts are only added, so {', '.join(stays)} stays too")
+    if all(host.usable for host in whole):
+        host_image = whole[0].image
+    else:
+        host_image = image.ensure(system, facts, report)
+        if not facts.nameservers:
+            report("Note: this machine knows loopback nameservers only, and pods cannot ask those")
+    changed |= network.contain(name, host_image, report)
     public_key = _ensure_key(files, name)
 
     def bring_up(host: Host) -> bool:
-        if host.state == "running":
-            hosts.wait(host.name)
-            return hosts.authorize(host.name, public_key)
         begun = time.monotonic()
-        if host.state == "exited":
-            engine.docker("start", host.name)
-            hosts.wait(host.name)
-            hosts.authorize(host.name, public_key)
-        else:
+        if not host.usable:
             hosts.create(host, lab=name, directory=files, image=host_image, machine=facts, public_key=public_key)
-            hosts.wait(host.name)
+        elif host.state == "exited":
+            engine.docker("start", host.name)
+        hosts.wait(host.name)
+        if not host.usable:
             hosts.check_units(host.name)
-        done = "started again" if host.state == "exited" else "ready"
-        report(f"{host.name} {done} at {host.address} in {time.monotonic() - begun:.0f} s")
-        return True
+        authorized = hosts.authorize(host.name, public_key)
+        if host.state != "running":
+            done = "started again" if host.usable else "ready"
+            report(f"{host.name} {done} at {host.address} in {time.monotonic() - begun:.0f} s")
+        return authorized or host.state != "running"
 
     with ThreadPoolExecutor(max_workers=8) as pool:
         changed |= any([*pool.map(bring_up, whole)])
         keys = [*pool.map(lambda host: hosts.host_key(host.name), whole)]
-
-    known = "".join(f"{host.name},{host.address} {key}\n" for host, key in zip(whole, keys, strict=True))
-    changed |= _write(files / "known_hosts", known)
-    changed |= _write(files / "inventory.yml", inventory(name, whole, files))
-    for path in variables:
-        changed |= _write(files / "group_vars/all" / path.name, path.read_text())
+    changed |= _write_files(name, whole, keys, files, variables)
     seconds = f"{time.monotonic() - started:.0f} s"
     report(
         f"Lab {name} is ready after {seconds}" if changed else f"Lab {name} is up already; nothing changed ({seconds})"
@@ -128,11 +114,10 @@ def down(*, name: str, directory: Path, report: Report) -> None:
     networks = engine.inspect("network", mark)
     if not (containers or volumes or networks or files.exists()):
         raise UsageError(f"There is no lab {name}. {_what_there_is()}")
-    images = engine.inspect("container", mark)
     hosts.remove([host.name for host in containers])
     if volumes:
         engine.docker("volume", "rm", "--force", *volumes)
-    network.release(name, images[0]["Image"] if images else None)
+    network.release(name, containers[0].image if containers else None)
     for found in networks:
         engine.docker("network", "rm", found["Id"])
     shutil.rmtree(files, ignore_errors=True)
@@ -259,6 +244,28 @@ def _directories() -> dict[str, Path]:
 def _what_there_is() -> str:
     names = sorted(_directories())
     return f"This machine has {', '.join(names)}." if names else "This machine has none. Make one: kubestrap lab up"
+
+
+def _ensure_network(name: str, files: Path) -> tuple[IPv4Network, bool]:
+    """Subnet of the lab, and whether its network had to be made."""
+    subnet = network.subnet_of(name)
+    if subnet is not None:
+        return subnet, False
+    network.create(name, hosts.labels(name, files))
+    subnet = network.subnet_of(name)
+    if subnet is None:
+        raise StepFailedError(f"The network {network.name_of(name)} was made and is gone again.")
+    return subnet, True
+
+
+def _write_files(
+    name: str, members: Sequence[Host], keys: Sequence[str], files: Path, variables: Sequence[Path]
+) -> bool:
+    """Write known host keys, inventory and variables: whether a file was another."""
+    known = "".join(f"{host.name},{host.address} {key}\n" for host, key in zip(members, keys, strict=True))
+    texts = {files / "known_hosts": known, files / "inventory.yml": inventory(name, members, files)}
+    texts |= {files / "group_vars/all" / path.name: path.read_text() for path in variables}
+    return any([_write(path, text) for path, text in texts.items()])
 
 
 def _refuse_other_directory(name: str, files: Path) -> None:

@@ -70,7 +70,7 @@ def contain(lab: str, image: str, report: Callable[[str], None]) -> bool:
     for rule in _rules(lab):
         try:
             if not _iptables(["-C", "DOCKER-USER", *rule], image)[0]:
-                _, words = _iptables(["-I", "DOCKER-USER", *rule], image, check=True)
+                _iptables(["-I", "DOCKER-USER", *rule], image, check=True)
                 changed = True
         except StepFailedError as error:
             report(f"Note: packets to {' and '.join(CLUSTER_RANGES)} may leave this machine: {error.message}")
