@@ -1,0 +1,96 @@
+"""Compare the hosts of a play with each other, and stop those that cannot become nodes.
+
+Runs on the operator's machine: it costs no connection.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+Finding = dict[str, str]
+Facts = dict[str, Any]
+
+
+def compare_hosts(host: str, facts: dict[str, Facts], api_endpoint: str) -> list[Finding]:
+    """Return what is wrong with a host in comparison with the others.
+
+    Args:
+        host: Name of the host in the inventory.
+        facts: What preflight found out, by host.
+        api_endpoint: Address of the API as the user gives it; empty means the first control plane.
+    """
+    findings = []
+    for key, finding, what, fix in (
+        ("hostname", "host-name-twice", "is called", "Give each host a name of its own: `hostnamectl hostname NAME`."),
+        (
+            "machine_id",
+            "machine-id-twice",
+            "has the machine ID",
+            "They are clones. On all but one: `rm /etc/machine-id /var/lib/dbus/machine-id; systemd-machine-id-setup`, reboot.",
+        ),
+    ):
+        hosts = defaultdict(list)
+        for name, known in facts.items():
+            hosts[known.get(key)].append(name)
+        value = facts[host].get(key)
+        others = [name for name in hosts[value] if name != host]
+        if value and others:
+            findings.append({"id": finding, "severity": "blocker", "evidence": f"The host {what} {value}, and so is or has "
+                             f"{', '.join(others)}.", "fix": fix})  # fmt: skip
+    server = facts[host].get("api_server", "")
+    control_planes = [known for known in facts.values() if known.get("control_plane")]
+    if server and not api_endpoint and control_planes:
+        address = server.rsplit(":", 1)[0].strip("[]")
+        if not any(address in {*known.get("addresses", []), known.get("hostname")} for known in control_planes):
+            findings.append(
+                {
+                    "id": "other-cluster",
+                    "severity": "blocker",
+                    "evidence": f"The host is a node of the cluster at {server}, which is on none of these control planes.",
+                    "fix": "Take it out of that cluster first: `kubeadm reset`. Or set cluster_api_endpoint to that address.",
+                }
+            )
+    return findings
+
+
+class ActionModule(ActionBase):
+    """The verdict for one host."""
+
+    _requires_connection = False
+    _VALID_ARGS = frozenset({"findings", "api_endpoint", "accepted_findings", "stop"})
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return the findings of the comparison; fail when anything blocks and `stop` is true."""
+        super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        _, asked = self.validate_argument_spec(
+            argument_spec={
+                "findings": {"type": "list", "elements": "dict", "required": True},
+                "api_endpoint": {"type": "str", "default": ""},
+                "accepted_findings": {"type": "list", "elements": "str", "default": []},
+                "stop": {"type": "bool", "default": True},
+            }
+        )
+        host = task_vars["inventory_hostname"]
+        facts = {
+            name: task_vars["hostvars"][name]["ansible_facts"]["kubestrap"]
+            for name in task_vars["ansible_play_hosts_all"]
+            if "kubestrap" in task_vars["hostvars"][name].get("ansible_facts", {})
+        }
+        if host not in facts:
+            raise AnsibleActionFail("kubestrap.cluster.preflight has not looked at this host.")
+        compared = compare_hosts(host, facts, asked["api_endpoint"])
+        for finding in compared:
+            if finding["id"] in asked["accepted_findings"]:
+                finding["severity"] = "warning"
+        blockers = [finding for finding in [*asked["findings"], *compared] if finding["severity"] == "blocker"]
+        result: dict[str, Any] = {"changed": False, "findings": compared}
+        if blockers and asked["stop"]:
+            lines = [f"{finding['id']}: {finding['evidence']} {finding['fix']}" for finding in blockers]
+            result["failed"] = True
+            result["msg"] = "Nothing was changed on this host, because of:\n" + "\n".join(lines)
+        return result

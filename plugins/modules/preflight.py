@@ -1,0 +1,620 @@
+#!/usr/bin/python
+"""Everything that would keep a host from becoming a Kubernetes node, found in one look."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: preflight
+short_description: Everything that would keep a host from becoming a node, found in one look
+description:
+  - Looks at a host without changing it and returns findings, each with evidence and what to do about it, and facts the
+    roles need. Nothing is failed at the first; the module itself succeeds whatever it finds.
+version_added: 0.1.0
+author: kubestrap contributors
+options:
+  control_plane:
+    description: Whether the host is to be a control plane, which needs more of everything.
+    type: bool
+    default: false
+  node_address:
+    description: Address the host is to use inside the cluster. Empty means the address of its default route.
+    type: str
+    default: ""
+  pod_cidr:
+    description: Addresses of the pods.
+    type: str
+    required: true
+  service_cidr:
+    description: Addresses of the Services.
+    type: str
+    required: true
+  api_endpoint:
+    description: C(name:port) of the Kubernetes API, when the user gives one.
+    type: str
+    default: ""
+  systems:
+    description: Versions of operating systems that are known to work, by distribution.
+    type: dict
+    required: true
+  docker_packages:
+    description: Packages of Docker Engine by operating system, the Engine first. Empty skips what is about Docker.
+    type: dict
+    default: {}
+  docker_conflicting_packages:
+    description: Packages that exclude those.
+    type: list
+    elements: str
+    default: []
+  reference_time:
+    description: Seconds since 1970 by the operator's clock. 0 skips the comparison.
+    type: float
+    default: 0
+  accepted_findings:
+    description: IDs of blockers the user accepts; they become warnings.
+    type: list
+    elements: str
+    default: []
+attributes:
+  check_mode:
+    description: It only looks, so check mode makes no difference.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Look at the host
+  kubestrap.cluster.preflight:
+    control_plane: true
+    pod_cidr: 10.244.0.0/16
+    service_cidr: 10.96.0.0/12
+    systems: {debian: ["13"]}
+    reference_time: "{{ now(utc=true).timestamp() }}"
+"""
+
+RETURN = r"""
+findings:
+  description: What was found, each with C(id), C(severity) (blocker or warning), C(evidence) and C(fix).
+  returned: always
+  type: list
+  elements: dict
+ansible_facts:
+  description: C(kubestrap), with what the roles need to know about the host.
+  returned: always
+  type: dict
+"""
+
+import ctypes
+import ipaddress
+import os
+import platform
+import re
+import socket
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.kubestrap.cluster.plugins.module_utils import apt
+from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
+from ansible_collections.kubestrap.cluster.plugins.module_utils.download import ARCHITECTURES, architecture
+from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose, in_container, read_os_release
+
+KUBELET_CONF = Path("/etc/kubernetes/kubelet.conf")
+MANIFESTS = Path("/etc/kubernetes/manifests")
+# kubeadm's own limits.
+CONTROL_PLANE_CPUS = 2
+CONTROL_PLANE_MIB = 1700
+CONTROL_PLANE_PORTS = {
+    6443: "the Kubernetes API",
+    10257: "kube-controller-manager",
+    10259: "kube-scheduler",
+    2379: "etcd",
+    2380: "etcd",
+}
+NODE_PORTS = {10250: "kubelet"}
+# Names as the kernel shows them: cut after 15 characters.
+OUR_PROGRAMS = {"kubelet", "kube-apiserver", "kube-controller", "kube-scheduler", "etcd"}
+OTHER_DISTRIBUTIONS = {
+    "/var/lib/rancher/k3s": ("k3s", "run k3s-uninstall.sh or k3s-agent-uninstall.sh"),
+    "/var/lib/rancher/rke2": ("RKE2", "run rke2-uninstall.sh"),
+    "/var/lib/k0s": ("k0s", "run `k0s reset`"),
+    "/var/snap/microk8s": ("MicroK8s", "run `snap remove --purge microk8s`"),
+}
+# Networks that a cluster makes on its hosts.
+CLUSTER_INTERFACES = ("cni", "flannel", "cali", "cilium", "lxc", "veth", "kube-", "tunl", "vxlan.calico")
+# kubeadm dates certificates back by five minutes: with a larger difference they are "not yet valid".
+CLOCK_SECONDS = 120
+# Below this kubelet evicts pods and deletes images.
+DISK_PERCENT = 10
+DISK_GIB = 8
+OLDEST_DOCKER = 25
+TIME_ERROR = 5
+KERNEL_CONFIGS = (
+    "/proc/config.gz",
+    "/boot/config-{0}",
+    "/usr/src/linux-{0}/.config",
+    "/usr/lib/modules/{0}/config",
+    "/usr/lib/ostree-boot/config-{0}",
+    "/usr/lib/kernel/config-{0}",
+    "/usr/src/linux-headers-{0}/.config",
+    "/lib/modules/{0}/build/.config",
+)
+
+
+class Route(NamedTuple):
+    """One entry of the kernel's table of IPv4 routes."""
+
+    network: ipaddress.IPv4Network
+    interface: str
+
+
+def parse_routes(text: str) -> list[Route]:
+    """Return the routes in the text of /proc/net/route, the default route left out."""
+    routes = []
+    for line in text.splitlines()[1:]:
+        interface, destination, _, _, _, _, _, mask = line.split()[:8]
+        if int(mask, 16) == 0:
+            continue
+        address, netmask = (".".join(str(byte) for byte in bytes.fromhex(word)[::-1]) for word in (destination, mask))
+        routes.append(Route(ipaddress.IPv4Network(f"{address}/{netmask}", strict=False), interface))
+    return routes
+
+
+def parse_listeners(text: str) -> dict[int, str]:
+    """Return the inodes of listening sockets by port, from the text of /proc/net/tcp or tcp6."""
+    listeners = {}
+    for line in text.splitlines()[1:]:
+        words = line.split()
+        if words[3] == "0A":
+            listeners[int(words[1].rsplit(":", 1)[1], 16)] = words[9]
+    return listeners
+
+
+def parse_nameservers(text: str) -> list[str]:
+    """Return the addresses in the text of a resolv.conf."""
+    return re.findall(r"^\s*nameserver\s+(\S+)", text, re.MULTILINE)
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether an address is the host itself."""
+    try:
+        return ipaddress.ip_address(address.split("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def parse_server(kubeconfig: str) -> str:
+    """Return host:port of the API server in a kubeconfig; empty when it names none."""
+    match = re.search(r"^\s*server:\s*[\"']?https?://([^\s\"'/]+)", kubeconfig, re.MULTILINE)
+    if match is None:
+        return ""
+    return match[1] if re.search(r":\d+$", match[1]) else f"{match[1]}:443"
+
+
+class Preflight:
+    """One look at the host."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        """Read what several checks need."""
+        self.module = module
+        self.asked = module.params
+        self.findings: list[dict[str, str]] = []
+        self.system = read_os_release()
+        self.joined = KUBELET_CONF.exists()
+        self.hostname = socket.gethostname()
+        self.processes = _processes()
+        self.routes = parse_routes(read_text("/proc/net/route") or "")
+        self.default_address = _source_address("192.0.2.1")
+        self.addresses = _own_addresses()
+        self.facts: dict[str, Any] = {"control_plane": self.asked["control_plane"]}
+
+    def run(self) -> None:
+        """Look at everything and end the module."""
+        self._system()
+        self._size()
+        self._swap()
+        self._names_and_addresses()
+        self._networks()
+        self._resolver()
+        self._clock()
+        self._kernel()
+        self._ports()
+        self._other_clusters()
+        if self.asked["docker_packages"] and self.system.get("ID") in self.asked["systems"]:
+            self._docker()
+            self._package_manager()
+        self._firewall()
+        order = {"blocker": 0, "warning": 1}
+        self.findings.sort(key=lambda finding: order[finding["severity"]])
+        self.module.exit_json(changed=False, findings=self.findings, ansible_facts={"kubestrap": self.facts})
+
+    def found(self, name: str, evidence: str, fix: str, *, blocker: bool = True) -> None:
+        """Add a finding; one the user accepts is a warning."""
+        accepted = name in self.asked["accepted_findings"]
+        severity = "blocker" if blocker and not accepted else "warning"
+        self.findings.append({"id": name, "severity": severity, "evidence": evidence, "fix": fix})
+
+    def _system(self) -> None:
+        name, version = self.system.get("ID", "unknown"), self.system.get("VERSION_ID", "")
+        self.facts.update(distribution=name, distribution_version=version, architecture=architecture())
+        pretty = self.system.get("PRETTY_NAME", name)
+        systems: dict[str, list[str]] = self.asked["systems"]
+        known = ", ".join(f"{system} {' and '.join(versions)}" for system, versions in systems.items())
+        if name not in systems:
+            self.found("os-unsupported", f"This host runs {pretty}.", f"Use one of: {known}.")
+        elif version not in systems[name]:
+            self.found(
+                "os-unproved", f"This host runs {pretty}.", f"It may work. Known to work: {known}.", blocker=False
+            )
+        if architecture() not in ARCHITECTURES.values():
+            self.found(
+                "architecture-unsupported",
+                f"The processor is {platform.machine()}.",
+                "Kubernetes is installed on amd64 (x86_64) and arm64 (aarch64) hosts.",
+            )
+        if not Path("/run/systemd/system").is_dir():
+            self.found("systemd-missing", "systemd does not run this host.", "Use a system that systemd starts.")
+
+    def _size(self) -> None:
+        cpus = len(os.sched_getaffinity(0))
+        match = re.search(r"MemTotal:\s+(\d+) kB", read_text("/proc/meminfo") or "")
+        memory = int(match[1]) // 1024 if match else 0
+        self.facts.update(cpus=cpus, memory_mib=memory)
+        if self.asked["control_plane"] and cpus < CONTROL_PLANE_CPUS:
+            self.found(
+                "cpu-low",
+                f"The host has {cpus} CPU; a control plane needs {CONTROL_PLANE_CPUS}.",
+                "Give the machine another CPU, or make it a worker.",
+            )
+        if self.asked["control_plane"] and memory < CONTROL_PLANE_MIB:
+            self.found(
+                "memory-low",
+                f"The host has {memory} MiB of memory; a control plane needs {CONTROL_PLANE_MIB}.",
+                "Give the machine more memory, or make it a worker.",
+            )
+        disk = os.statvfs("/var")
+        free, percent = disk.f_bavail * disk.f_frsize / 2**30, 100 * disk.f_bavail / max(disk.f_blocks, 1)
+        if percent < DISK_PERCENT or free < DISK_GIB:
+            self.found(
+                "disk-low",
+                f"/var has {free:.1f} GiB free, {percent:.0f} % of its file system.",
+                f"Make room: below {DISK_PERCENT} % kubelet deletes images and evicts pods, and images need about "
+                f"{DISK_GIB} GiB.",
+                # What is there already is needed no more.
+                blocker=percent < DISK_PERCENT and not self.joined,
+            )
+
+    def _swap(self) -> None:
+        areas = [line.split()[0] for line in (read_text("/proc/swaps") or "").splitlines()[1:]]
+        self.facts["swap_stays_on"] = bool(areas) and in_container()
+        if not areas:
+            return
+        if in_container():
+            self.found(
+                "swap-on",
+                f"The machine this container runs on has swap on ({', '.join(areas)}); kubelet refuses to start.",
+                "Turn it off there (`swapoff -a`); from inside a container that would be somebody else's decision.",
+            )
+        else:
+            self.found(
+                "swap-on",
+                f"Swap is on ({', '.join(areas)}); kubelet refuses to start with it.",
+                "Nothing to do: it is turned off, and kept off after a reboot, when the host is prepared.",
+                blocker=False,
+            )
+
+    def _names_and_addresses(self) -> None:
+        self.facts.update(
+            hostname=self.hostname,
+            machine_id=(read_text("/etc/machine-id") or "").strip(),
+            default_address=self.default_address,
+            addresses=sorted(self.addresses),
+        )
+        if not re.fullmatch(
+            r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*", self.hostname
+        ):
+            self.found(
+                "host-name-invalid",
+                f"The host is called {self.hostname!r}.",
+                "Node names are lower-case letters, digits, '-' and '.': `hostnamectl hostname NAME`.",
+            )
+        wanted = self.asked["node_address"]
+        if wanted and wanted not in self.addresses:
+            self.found(
+                "node-address-missing",
+                f"The node address {wanted} is on no interface of the host ({', '.join(sorted(self.addresses))}).",
+                "Correct cluster_node_address of this host.",
+            )
+        if not wanted and not self.default_address:
+            self.found(
+                "node-address-unknown",
+                "The host has no default route, so it is not clear which of its addresses the cluster is to use.",
+                f"Set cluster_node_address of this host to one of: {', '.join(sorted(self.addresses))}.",
+            )
+
+    def _networks(self) -> None:
+        for key, what in (("pod_cidr", "pods"), ("service_cidr", "Services")):
+            try:
+                network = ipaddress.ip_network(self.asked[key])
+            except ValueError as error:
+                self.module.fail_json(msg=f"cluster_{key} is no network: {error}")
+            taken = [
+                f"{route.network} on {route.interface}"
+                for route in self.routes
+                if network.version == 4 and route.network.overlaps(network)  # noqa: PLR2004
+                and not route.interface.startswith(CLUSTER_INTERFACES)
+            ]  # fmt: skip
+            if taken:
+                self.found(
+                    f"{key.replace('_', '-')}-taken",
+                    f"The addresses for {what}, {network}, overlap with networks of this host: {', '.join(taken)}.",
+                    f"Choose another cluster_{key}.",
+                )
+        pods = ipaddress.ip_network(self.asked["pod_cidr"])
+        old = [
+            f"{route.network} on {route.interface}"
+            for route in self.routes
+            if route.interface.startswith(("cni", "flannel")) and not route.network.overlaps(pods)
+        ]
+        if old:
+            self.found(
+                "pod-network-left",
+                f"A pod network of an earlier cluster is left: {', '.join(old)}; the pods are to use {pods}.",
+                "Remove it: `ip link delete cni0; ip link delete flannel.1; rm -rf /var/lib/cni /etc/cni/net.d`.",
+            )
+
+    def _resolver(self) -> None:
+        upstream, path = Path("/run/systemd/resolve/resolv.conf"), Path("/etc/resolv.conf")
+        servers = parse_nameservers(read_text(str(path)) or "")
+        behind = parse_nameservers(read_text(str(upstream)) or "")
+        if any(map(is_loopback, servers)) and behind and not any(map(is_loopback, behind)):
+            path, servers = upstream, behind
+        self.facts["resolver"] = str(path)
+        loops = [server for server in servers if is_loopback(server)]
+        if loops:
+            self.found(
+                "resolver-loop",
+                f"{path} names {', '.join(loops)}, the host itself: in a pod that is the pod, and the cluster's DNS would "
+                "ask itself and stop.",
+                "Put the address of a real name server into /etc/resolv.conf, or use systemd-resolved.",
+            )
+        elif not servers:
+            self.found(
+                "resolver-missing",
+                f"{path} names no name server.",
+                "Put the address of one into it, or pods will not find names outside the cluster.",
+                blocker=False,
+            )
+
+    def _clock(self) -> None:
+        reference = self.asked["reference_time"]
+        # Rounded, and the way here took a moment.
+        offset = round(time.time() - reference) if reference else 0
+        if abs(offset) > CLOCK_SECONDS:
+            direction = "ahead of" if offset > 0 else "behind"
+            self.found(
+                "clock-skew",
+                f"The host's clock is {abs(offset)} seconds {direction} yours: certificates made here would not be valid "
+                "there.",
+                "Set it right and keep it right: `apt-get install systemd-timesyncd`, or chrony.",
+            )
+        elif not in_container() and _clock_is_free():
+            self.found(
+                "clock-unsynchronised",
+                "No time service keeps the host's clock right.",
+                "Install one, before the hosts drift apart: systemd-timesyncd or chrony.",
+                blocker=False,
+            )
+
+    def _kernel(self) -> None:
+        release = platform.release()
+        version = 2 if Path("/sys/fs/cgroup/cgroup.controllers").exists() else 1
+        limit = Path("/proc/sys/net/netfilter/nf_conntrack_max")
+        self.facts.update(
+            cgroup_version=version,
+            kernel_config_readable=any(os.access(path.format(release), os.R_OK) for path in KERNEL_CONFIGS),
+            conntrack_writable=os.access(limit, os.W_OK) if limit.exists() else not in_container(),
+        )
+        if version == 1:
+            self.found(
+                "cgroup-v1",
+                "The host uses version 1 of control groups, which Kubernetes is about to give up.",
+                "Nothing to do now: kubelet is told to accept it. Later: boot with systemd.unified_cgroup_hierarchy=1.",
+                blocker=False,
+            )
+        modules = Path("/lib/modules", release)
+        known = (read_text(f"{modules}/modules.dep") or "") + (read_text(f"{modules}/modules.builtin") or "")
+        present = {
+            "overlay": "\toverlay\n" in (read_text("/proc/filesystems") or ""),
+            "br_netfilter": Path("/proc/sys/net/bridge").is_dir(),
+        }
+        missing = [name for name, there in present.items() if not there and f"/{name}.ko" not in known]
+        if missing:
+            self.found(
+                "kernel-feature-missing",
+                f"The kernel {release} has no {' and no '.join(missing)}, neither built in nor as a module.",
+                "Install the distribution's ordinary kernel (linux-image-amd64, linux-image-generic) and reboot.",
+            )
+
+    def _ports(self) -> None:
+        listeners = {
+            **parse_listeners(read_text("/proc/net/tcp6") or ""),
+            **parse_listeners(read_text("/proc/net/tcp") or ""),
+        }
+        wanted = {**NODE_PORTS, **(CONTROL_PLANE_PORTS if self.asked["control_plane"] else {})}
+        kubeadm_was_here = self.joined or any(MANIFESTS.glob("*.yaml"))
+        taken = []
+        for port in sorted(wanted.keys() & listeners.keys()):
+            program = self._owner(listeners[port])
+            if not (kubeadm_was_here and program in OUR_PROGRAMS):
+                taken.append(f"port {port} ({wanted[port]}) by {program or 'an unknown program'}")
+        if taken:
+            self.found(
+                "port-taken",
+                f"Taken already: {', '.join(taken)}.",
+                "Stop that program, or move it to another port: Kubernetes cannot use other ones.",
+            )
+
+    def _owner(self, inode: str) -> str:
+        link = f"socket:[{inode}]"
+        for pid, name in self.processes.items():
+            try:
+                if any(os.readlink(entry.path) == link for entry in os.scandir(f"/proc/{pid}/fd")):
+                    return name
+            except OSError:
+                continue
+        return ""
+
+    def _other_clusters(self) -> None:
+        for path, (name, removal) in OTHER_DISTRIBUTIONS.items():
+            if Path(path).exists():
+                self.found("other-cluster", f"The host has {name} ({path}).", f"Remove it first: {removal}.")
+        server = parse_server(read_text(str(KUBELET_CONF)) or "")
+        is_control_plane = (MANIFESTS / "kube-apiserver.yaml").exists()
+        self.facts.update(api_server=server, is_control_plane=is_control_plane)
+        if is_control_plane and not self.asked["control_plane"]:
+            self.found(
+                "other-role",
+                "The host is a control plane of a cluster, and the inventory says worker.",
+                "Put it into the group control_plane, or take it out of its cluster first: `kubeadm reset`.",
+            )
+        wanted = self.asked["api_endpoint"]
+        own = server.rsplit(":", 1)[0].strip("[]") in {*self.addresses, self.hostname, "localhost"}
+        if server and wanted and server != wanted and not (is_control_plane and own):
+            self.found(
+                "other-cluster",
+                f"The host is a node of the cluster at {server}, and this one is at {wanted}.",
+                "Take it out of that cluster first: `kubeadm reset`. Or correct cluster_api_endpoint.",
+            )
+
+    def _docker(self) -> None:
+        packages = choose(self.module, self.asked["docker_packages"], purpose="packages of Docker")
+        conflicting = self.asked["docker_conflicting_packages"]
+        installed = apt.installed(self.module, [packages[0], *conflicting])
+        engine = installed.get(packages[0])
+        self.facts["docker_version"] = ".".join(map(str, apt.upstream_version(engine.version))) if engine else ""
+        others = [name for name in conflicting if name in installed]
+        if others and engine is None:
+            self.found(
+                "docker-conflict",
+                f"The host has {', '.join(others)}, which cannot be installed beside {packages[0]}.",
+                "Take the Docker that is there (cluster_docker_source: docker.com for docker-ce, distribution for docker.io), "
+                f"or remove it: `apt-get remove {' '.join(others)}`.",
+            )
+            return
+        version = engine.version if engine else apt.candidate(self.module, packages[0])
+        if version is not None and apt.upstream_version(version)[0] < OLDEST_DOCKER:
+            self.found(
+                "docker-too-old",
+                f"Docker {version} is {'installed' if engine else 'what this distribution has'}; cri-dockerd, the link to "
+                f"Kubernetes, needs Docker {OLDEST_DOCKER} or newer.",
+                "Take Docker's own packages (cluster_docker_source: docker.com), or a newer release of the distribution "
+                "(Debian 13, Ubuntu 24.04).",
+            )
+
+    def _package_manager(self) -> None:
+        try:
+            inode = Path("/var/lib/dpkg/lock-frontend").stat().st_ino
+        except FileNotFoundError:
+            return
+        for line in (read_text("/proc/locks") or "").splitlines():
+            words = line.split()
+            if len(words) > 5 and words[1] != "->" and words[5].endswith(f":{inode}"):  # noqa: PLR2004
+                program = self.processes.get(words[4], "another program")
+                self.found(
+                    "package-manager-busy",
+                    f"{program} (process {words[4]}) is installing packages.",
+                    "Nothing to do: installing waits for it, up to five minutes.",
+                    blocker=False,
+                )
+
+    def _firewall(self) -> None:
+        ufw = re.search(r"^ENABLED=yes", read_text("/etc/ufw/ufw.conf") or "", re.MULTILINE | re.IGNORECASE)
+        active = ["ufw"] if ufw else []
+        active += ["firewalld"] if "firewalld" in self.processes.values() else []
+        if active:
+            self.found(
+                "firewall-active",
+                f"A firewall is active: {', '.join(active)}.",
+                "Open TCP 6443, 2379-2380, 10250, 10257, 10259 on control planes, TCP 10250 and 30000-32767 on workers, "
+                f"UDP 8472 between all, and let {self.asked['pod_cidr']} and {self.asked['service_cidr']} through.",
+                blocker=False,
+            )
+
+
+def _processes() -> dict[str, str]:
+    """Return the names of all processes by ID."""
+    names = {}
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            name = _read_or_empty(f"/proc/{entry.name}/comm").strip()
+            if name:
+                names[entry.name] = name
+    return names
+
+
+def _read_or_empty(path: str) -> str:
+    try:
+        return read_text(path) or ""
+    except OSError:  # The process ended meanwhile.
+        return ""
+
+
+def _source_address(destination: str) -> str:
+    """Return the own address the kernel would send from; empty without a route. Nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((destination, 9))
+        except OSError:
+            return ""
+        address: str = probe.getsockname()[0]
+        return address
+
+
+def _own_addresses() -> set[str]:
+    """Return the addresses of the host, loopback and those of pod networks left out."""
+    local: set[str] = set()
+    previous = ""
+    for line in (read_text("/proc/net/fib_trie") or "").splitlines():
+        if "/32 host LOCAL" in line:
+            local.add(previous)
+        previous = line.split()[-1] if line.strip() else ""
+    for line in (read_text("/proc/net/if_inet6") or "").splitlines():
+        words = line.split()
+        local.add(str(ipaddress.IPv6Address(int(words[0], 16))))
+    return {
+        address for address in local
+        if not is_loopback(address) and not ipaddress.ip_address(address).is_link_local
+    }  # fmt: skip
+
+
+def _clock_is_free() -> bool:
+    """Tell whether the kernel says that nothing keeps its clock synchronised."""
+    try:
+        libc = ctypes.CDLL(None)
+        return bool(libc.adjtimex(ctypes.create_string_buffer(512)) == TIME_ERROR)
+    except (OSError, AttributeError):
+        return False
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "control_plane": {"type": "bool", "default": False},
+            "node_address": {"type": "str", "default": ""},
+            "pod_cidr": {"type": "str", "required": True},
+            "service_cidr": {"type": "str", "required": True},
+            "api_endpoint": {"type": "str", "default": ""},
+            "systems": {"type": "dict", "required": True},
+            "docker_packages": {"type": "dict", "default": {}},
+            "docker_conflicting_packages": {"type": "list", "elements": "str", "default": []},
+            "reference_time": {"type": "float", "default": 0},
+            "accepted_findings": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    Preflight(module).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+#!/usr/bin/python
+"""Documentation of the action of the same name, which runs on the operator's machine."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: preflight_verdict
+short_description: Compare hosts with each other, and stop those that cannot become nodes
+description:
+  - Adds what only shows in comparison (two hosts with one name or one machine ID, a node of another cluster) to the
+    findings of M(kubestrap.cluster.preflight), and fails when anything blocks.
+version_added: 0.1.0
+author: kubestrap contributors
+options:
+  findings:
+    description: What M(kubestrap.cluster.preflight) found on this host.
+    type: list
+    elements: dict
+    required: true
+  api_endpoint:
+    description: C(name:port) of the Kubernetes API, when the user gives one.
+    type: str
+    default: ""
+  accepted_findings:
+    description: IDs of blockers the user accepts; they become warnings.
+    type: list
+    elements: str
+    default: []
+  stop:
+    description: Whether to fail when anything blocks.
+    type: bool
+    default: true
+attributes:
+  check_mode:
+    description: It changes nothing.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Stop here if anything blocks
+  kubestrap.cluster.preflight_verdict:
+    findings: "{{ look.findings }}"
+"""
+
+RETURN = r"""
+findings:
+  description: What the comparison adds, in the form of M(kubestrap.cluster.preflight).
+  returned: always
+  type: list
+  elements: dict
+"""
