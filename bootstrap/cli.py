@@ -1,18 +1,24 @@
 """The command line: flags become values, errors become exit codes, and the adapters are made here."""
 
 import argparse
+import json
 import sys
-from collections.abc import Callable, Sequence
+import time
+import traceback
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from bootstrap import __version__
+from bootstrap import __version__, examples
 from bootstrap.errors import KubestrapError
 
-EXIT_CODES = """\
-exit codes:
-  0 done · 2 bad inventory or usage · 3 check found blockers · 4 hosts unreachable · 5 a step failed
-  6 done, but some workers are set aside · 7 the cluster is up, the app is not · 130 interrupted · 1 a bug in kubestrap"""
+if TYPE_CHECKING:
+    from bootstrap.ports import Request, Tools
+
+STATE = Path(".kubestrap")
+_DEFAULT_INVENTORIES = ("inventory.yml", "inventory.ini", "inventory")
+_INTERRUPTED = 130
+_BUG = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -23,82 +29,207 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 def run(arguments: Sequence[str]) -> int:
     """Run the command and return its exit code."""
     flags = parser().parse_args(arguments)
-    handler: Callable[[argparse.Namespace], int] = flags.handler
     try:
-        return handler(flags)
+        code: int = flags.handler(flags)
     except KubestrapError as error:
-        print("\n".join((f"kubestrap: {error.message}", *(f"  {line}" for line in error.details))), file=sys.stderr)
+        _fail(flags, error.exit_code, error.message, *error.details)
         return error.exit_code
     except KeyboardInterrupt:
-        print("kubestrap: interrupted", file=sys.stderr)
-        return 130
+        _fail(flags, _INTERRUPTED, "interrupted")
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Nobody reads any more; Python must not complain about it at the end either.
+        sys.stdout = None
+        return _BUG
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is ours
+        traceback.print_exc()
+        _fail(flags, _BUG, f"this is a bug in kubestrap, please report it: {error}")
+        return _BUG
+    return code
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the whole command line."""
-    top = argparse.ArgumentParser(
-        prog="kubestrap", epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
+    top = _described(
+        argparse.ArgumentParser, prog="kubestrap", description="Kubernetes on your machines.", epilog=examples.ALL
     )
     top.add_argument("--version", action="version", version=f"kubestrap {__version__}")
-    verbs = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    verbs = top.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
+    _add_init(verbs)
+    _add_verb(
+        verbs, "check", "say what stands in the way of `up`, on all hosts at once; changes nothing", examples.CHECK
+    )
+    _add_verb(verbs, "up", "make or complete the cluster and deploy the app; a second run changes nothing", examples.UP)
+    _add_verb(verbs, "deploy", "deploy only the app and wait for its answer", examples.DEPLOY)
+    images = verbs.add_parser("image", help="work with images that no registry holds").add_subparsers(
+        title="commands", metavar="COMMAND", required=True
+    )
+    push = _add_verb(images, "push", "bring images of this machine to every node, without a registry", examples.PUSH)
+    push.add_argument("images", nargs="*", metavar="IMAGE", help="name, or archive.tar (default: cluster_app_images)")
+    push.set_defaults(command="image push")
+    _add_verb(verbs, "status", "show nodes, versions and the app's address; changes nothing", examples.STATUS)
     _add_lab(verbs)
     return top
 
 
-def _add_lab(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    lab = verbs.add_parser("lab", help="throw-away hosts on this machine").add_subparsers(
-        metavar="COMMAND", required=True
+def _described(make, *arguments: str, epilog: str, **options: str) -> argparse.ArgumentParser:  # type: ignore[no-untyped-def] # noqa: ANN001
+    found: argparse.ArgumentParser = make(
+        *arguments, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter, **options
     )
-    up = lab.add_parser("up", help="make the hosts of a lab, or the ones it lacks")
-    up.add_argument("--name", default="demo", help="name of the lab (default: %(default)s)")
+    return found
+
+
+def _add_verb(
+    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, description: str, examples: str
+) -> argparse.ArgumentParser:
+    verb = _described(
+        verbs.add_parser, name, help=description, description=description.capitalize() + ".", epilog=examples
+    )
+    verb.add_argument("-i", "--inventory", type=Path, action="append", default=[], metavar="PATH",
+                      help="inventory; may be repeated (default: inventory.yml, inventory.ini or inventory/ here)")  # fmt: skip
+    verb.add_argument("-e", "--extra-vars", action="append", default=[], metavar="VARS",
+                      help="name=value, JSON, or @file; wins over the inventory; may be repeated")  # fmt: skip
+    verb.add_argument("--limit", default="", metavar="HOSTS", help="only these: names, groups, globs, !not-this")
+    verb.add_argument(
+        "--output", choices=("text", "json"), default="text", help="json: one event a line (docs/output.md)"
+    )
+    verb.add_argument("-v", "--verbose", action="count", default=0, help="more in the log; -vvv: the connections too")
+    verb.set_defaults(handler=_on_cluster, command=name, images=[])
+    return verb
+
+
+def _add_init(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    description = "write an inventory to start from, and learn the hosts' keys"
+    verb = _described(
+        verbs.add_parser, "init", help=description, description=description.capitalize() + ".", epilog=examples.INIT
+    )
+    verb.add_argument("hosts", nargs="*", metavar="HOST", help="names or addresses")
+    verb.add_argument("--control-plane", default="", metavar="HOST", help="the control plane (default: the first host)")
+    verb.add_argument("--user", default="", help="user to log in as")
+    verb.add_argument("-o", "--output-file", type=Path, default=Path("inventory.yml"), metavar="FILE",
+                      help="where to write (default: %(default)s); an existing file is left alone")  # fmt: skip
+    verb.add_argument(
+        "--accept-host-keys", action="store_true", help="trust the keys the hosts show now, without a question"
+    )
+    verb.set_defaults(handler=_init)
+
+
+def _add_lab(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    lab = _described(verbs.add_parser, "lab", help="throw-away hosts on this machine", epilog=examples.LAB)
+    commands = lab.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    up = _described(
+        commands.add_parser, "up", help="make the hosts of a lab, or the ones it lacks", epilog=examples.LAB
+    )
     up.add_argument("--control-planes", type=int, default=1, metavar="N", help="control planes (default: %(default)s)")
     up.add_argument("--workers", type=int, default=1, metavar="N", help="workers (default: %(default)s)")
     up.add_argument("--os", default="debian-13", help="operating system of the hosts (default: %(default)s)")
-    up.add_argument(
-        "--vars",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="YAML file of variables for the inventory",
+    up.add_argument("--vars", type=Path, action="append", default=[], metavar="FILE", help="YAML file of variables")
+    commands.add_parser("list", help="list the labs of this directory").set_defaults(handler=_lab, lab="list")
+    down = commands.add_parser("down", help="remove a lab; nothing of it is left")
+    ssh = _described(
+        commands.add_parser, "ssh", help="log in to a host of a lab, or run a command there", epilog=examples.LAB
     )
-    up.set_defaults(handler=_lab_up)
-    lab.add_parser("list", help="list the labs of this directory").set_defaults(handler=_lab_list)
-    down = lab.add_parser("down", help="remove a lab; nothing of it is left")
-    down.add_argument("--name", default="demo", help="name of the lab (default: %(default)s)")
-    down.set_defaults(handler=_lab_down)
-    ssh = lab.add_parser("ssh", help="log in to a host of a lab, or run a command there")
     ssh.add_argument("host", metavar="HOST")
-    ssh.add_argument("--name", default="demo", help="name of the lab (default: %(default)s)")
-    ssh.add_argument("command", nargs="*", metavar="COMMAND", help="after --")
-    ssh.set_defaults(handler=_lab_ssh)
+    ssh.add_argument("words", nargs="*", metavar="COMMAND", help="after --; without it you get a shell")
+    for name, command in (("up", up), ("down", down), ("ssh", ssh)):
+        command.add_argument("--name", default="demo", help="name of the lab (default: %(default)s)")
+        command.set_defaults(handler=_lab, lab=name)
 
 
-def _lab_up(flags: argparse.Namespace) -> int:
-    from bootstrap.commands import lab
+def _on_cluster(flags: argparse.Namespace) -> int:
+    from bootstrap.commands import check, deploy, image, status, up
 
-    return lab.up(
-        name=flags.name,
-        control_planes=flags.control_planes,
-        workers=flags.workers,
-        system=flags.os,
-        variables=flags.vars,
+    verbs = {
+        "check": check.check,
+        "up": up.up,
+        "deploy": deploy.deploy,
+        "image push": image.push,
+        "status": status.status,
+    }
+    tools = _tools(flags)
+    try:
+        return verbs[flags.command](_request(flags), tools)
+    finally:
+        tools.reporter.close()
+
+
+def _request(flags: argparse.Namespace) -> "Request":
+    from bootstrap.errors import InventoryError
+    from bootstrap.ports import Request
+
+    inventories = flags.inventory or [Path(name) for name in _DEFAULT_INVENTORIES if Path(name).exists()][:1]
+    if not inventories:
+        raise InventoryError("there is no inventory here; `kubestrap init` writes one, -i names another")
+    return Request(
+        command=flags.command,
+        inventories=tuple(inventories),
+        extra_vars=tuple(flags.extra_vars),
+        limit=flags.limit,
+        verbosity=flags.verbose,
+        images=tuple(flags.images),
     )
 
 
-def _lab_list(_: argparse.Namespace) -> int:
+def _tools(flags: argparse.Namespace) -> "Tools":
+    from bootstrap.adapters import ansible, app_files, console, declaration, inventory, ssh, state, templates
+    from bootstrap.ports import Tools
+
+    directory = STATE.absolute()
+    return Tools(
+        declaration=declaration.load_declaration(),
+        inventories=inventory.AnsibleInventoryReader(),
+        app_files=app_files.LocalAppFiles(),
+        hosts=ssh.SSHProbe(),
+        runner=ansible.AnsiblePlaybookRunner(directory),
+        state=state.LocalState(directory, templates.JinjaRenderer()),
+        reporter=console.make_reporter(output=flags.output, verbose=bool(flags.verbose)),
+        clock=time.monotonic,
+    )
+
+
+def _init(flags: argparse.Namespace) -> int:
+    from bootstrap.adapters import console, declaration, ssh, templates
+    from bootstrap.commands import init
+
+    return init.init(
+        tuple(flags.hosts),
+        flags.control_plane,
+        flags.user,
+        flags.output_file,
+        accept_host_keys=flags.accept_host_keys,
+        declaration=declaration.load_declaration(),
+        renderer=templates.JinjaRenderer(),
+        probe=ssh.SSHProbe(),
+        terminal=console.PersonAtTerminal(),
+        say=print,
+    )
+
+
+def _lab(flags: argparse.Namespace) -> int:
     from bootstrap.commands import lab
 
-    return lab.list_labs()
+    match flags.lab:
+        case "up":
+            return lab.up(
+                name=flags.name,
+                control_planes=flags.control_planes,
+                workers=flags.workers,
+                system=flags.os,
+                variables=flags.vars,
+            )
+        case "down":
+            return lab.down(name=flags.name)
+        case "ssh":
+            return lab.ssh(host=flags.host, name=flags.name, command=flags.words)
+        case _:
+            return lab.list_labs()
 
 
-def _lab_down(flags: argparse.Namespace) -> int:
-    from bootstrap.commands import lab
+def _fail(flags: argparse.Namespace, code: int, message: str, *details: str) -> None:
+    print("\n".join((f"kubestrap: {message}", *(f"  {line}" for line in details))), file=sys.stderr)
+    if getattr(flags, "output", "text") == "json":
+        from bootstrap.model.summary import Summary
 
-    return lab.down(name=flags.name)
-
-
-def _lab_ssh(flags: argparse.Namespace) -> int:
-    from bootstrap.commands import lab
-
-    return lab.ssh(host=flags.host, name=flags.name, command=flags.command)
+        errors = details or (message,)
+        summary = Summary(command=flags.command, cluster="", exit_code=code, seconds=0.0, errors=errors)
+        print(json.dumps(summary.as_data()))

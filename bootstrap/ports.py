@@ -134,6 +134,9 @@ class Reporter(Protocol):
     def finish(self, summary: Summary) -> None:
         """Show how it ended."""
 
+    def close(self) -> None:
+        """Give the terminal back, also after an error."""
+
 
 class Terminal(Protocol):
     """Asks a person."""

@@ -197,3 +197,31 @@ def _seconds(text: Any) -> float:
 
 def _clean(text: str) -> str:
     return " ".join(text.replace("[WARNING]:", "").replace("[ERROR]:", "").split())
+
+
+def event_data(event: Event) -> dict[str, Any] | None:
+    """Return an event as an object of `--output json`; None when programs have no use for it."""
+    match event:
+        case TaskStarted():
+            return {
+                "event": "task_started",
+                "time": event.at,
+                "host": event.host,
+                "stage": event.stage,
+                "task": event.task,
+            }
+        case TaskFinished():
+            return {
+                "event": "task_finished",
+                "time": event.ended,
+                "host": event.host,
+                "stage": event.stage,
+                "task": event.task,
+                "outcome": event.outcome,
+                "seconds": round(event.ended - event.started, 3),
+                "message": event.message,
+            }
+        case Message():
+            return {"event": "message", "level": event.level, "text": event.text}
+        case PlaybookFinished():
+            return None

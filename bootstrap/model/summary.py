@@ -11,8 +11,6 @@ from bootstrap.model.events import App, Event, Finding, Message, Node, PlaybookF
 # Role that judges hosts, and role whose failure alone leaves a working cluster.
 PREFLIGHT = "preflight"
 APP = "app"
-# Stages that run before anything may change.
-_BEFORE_CHANGES = {"cluster", PREFLIGHT}
 
 DONE, BLOCKED, UNREACHABLE, STEP_FAILED, WORKERS_SET_ASIDE, APP_FAILED, INTERRUPTED, BUG = 0, 3, 4, 5, 6, 7, 130, 1
 
@@ -161,7 +159,7 @@ def summarize(
         failures=failures,
         lost=set(lost),
         findings=findings,
-        ran={event.stage for event in events if isinstance(event, TaskStarted | TaskFinished)},
+        ran={event.host for event in events if isinstance(event, TaskStarted | TaskFinished)},
         interrupted=interrupted,
         ansible_code=ansible_code,
         app=_last_app(finished),
@@ -211,18 +209,25 @@ def _exit_code(  # noqa: C901, PLR0911 - one line a rule, in the order they coun
             return BLOCKED
     if not ran and ansible_code:
         return BUG
-    if blocked and failures and ran <= _BEFORE_CHANGES:
+    if blocked and _stopped_by_findings(failures, workers, ran):
         return BLOCKED
-    if lost - workers or (lost and len(troubled) == len(cluster.hosts)):
+    if lost - workers:
         return UNREACHABLE
-    beyond_app = [failure for failure in failures if failure.stage != APP]
-    if any(failure.host not in workers for failure in beyond_app):
+    if any(failure.host not in workers and failure.stage != APP for failure in failures):
         return STEP_FAILED
+    if lost and len(lost) == len(cluster.hosts):
+        return UNREACHABLE
     if any(failure.stage == APP for failure in failures) or (app is not None and not app.ok and command != "status"):
         return APP_FAILED
     if troubled:
         return WORKERS_SET_ASIDE
     return STEP_FAILED if ansible_code else DONE
+
+
+def _stopped_by_findings(failures: Sequence[TaskFinished], workers: set[str], ran: set[str]) -> bool:
+    """Tell whether the judgement of the hosts ended the run, and not only set workers aside."""
+    stopped = {failure.host for failure in failures if failure.stage == PREFLIGHT}
+    return bool(stopped - workers) or (bool(stopped) and stopped == ran)
 
 
 def stages(finished: Sequence[TaskFinished]) -> tuple[Stage, ...]:

@@ -1,0 +1,243 @@
+"""Runs one playbook with ansible-runner and hands its events on as they happen."""
+
+import contextlib
+import json
+import os
+import queue
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import ansible_runner
+
+from bootstrap.adapters.environment import clean_environment, extra_vars_files, write_private
+from bootstrap.model.events import Event, TaskFinished, TaskStarted, parse_event
+from bootstrap.ports import Outcome, Playbook
+
+_TICK = 0.2
+"""Seconds between looks at the signals."""
+
+
+class AnsiblePlaybookRunner:
+    """Runs playbooks of the collection from a private directory that is gone afterwards."""
+
+    def __init__(self, state: Path) -> None:
+        """Take the directory under which the private directory of a run is made."""
+        self._state = state
+
+    def run(
+        self, playbook: Playbook, *, log: Path, handle: Callable[[Event], None], notify: Callable[[str], None]
+    ) -> Outcome:
+        """Run it to its end.
+
+        The first SIGINT or SIGTERM lets ansible-playbook end by itself, the second kills it and all it started.
+        """
+        self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private = Path(tempfile.mkdtemp(prefix="run-", dir=self._state))
+        # The path of a socket may have about 100 characters, so not below the private directory.
+        sockets = Path(tempfile.mkdtemp(prefix="ks-"))
+        try:
+            arguments = _arguments(playbook, private, sockets)
+            with _environment(clean_environment()), _Interruption(notify) as interruption:
+                code = _follow(arguments, interruption, log, handle)
+            return Outcome(code=code, interrupted=interruption.count > 0)
+        finally:
+            _close_connections(sockets)
+            shutil.rmtree(sockets, ignore_errors=True)
+            shutil.rmtree(private, ignore_errors=True)
+
+
+def _arguments(playbook: Playbook, private: Path, sockets: Path) -> dict[str, Any]:
+    (private / "env").mkdir()
+    # Written beforehand: ansible-runner drops settings= when it is told to write no such files.
+    settings = {"pexpect_timeout": 1, "idle_timeout": None, "suppress_output_file": True}
+    write_private(private / "env/settings", json.dumps(settings))
+    files = extra_vars_files(playbook.extra_vars, private)
+    if playbook.variables:
+        files.append(write_private(private / "variables.json", json.dumps(_literal(playbook.variables))))
+    options = [word for file in files for word in ("-e", f"@{file}")]
+    if playbook.limit:
+        options += ["--limit", ",".join(playbook.limit)]
+    return {
+        "private_data_dir": str(private),
+        # Where the person is: relative paths in their inventory start here.
+        "project_dir": str(Path.cwd()),
+        "playbook": playbook.name,
+        "inventory": [str(source.absolute()) for source in playbook.inventories],
+        "cmdline": shlex.join(options) or None,
+        "forks": playbook.forks,
+        "verbosity": playbook.verbosity or None,
+        "suppress_env_files": True,
+        "quiet": True,
+        "ident": uuid.uuid4().hex,
+        "fact_cache_type": "",
+        "envvars": {
+            "ANSIBLE_HOST_KEY_CHECKING": "True",
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(sockets),
+            "ANSIBLE_LOCAL_TEMP": str(private / "tmp"),
+        },
+    }
+
+
+def _literal(value: Any) -> Any:
+    """Mark every text so that Ansible does not take it for a template."""
+    if isinstance(value, str):
+        return {"__ansible_unsafe": value}
+    if isinstance(value, Mapping):
+        return {key: _literal(item) for key, item in value.items()}
+    return [_literal(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _follow(
+    arguments: Mapping[str, Any], interruption: "_Interruption", log: Path, handle: Callable[[Event], None]
+) -> int:
+    """Run in a thread and handle the events here, because a slow handler breaks ansible-runner."""
+    events: queue.SimpleQueue[Mapping[str, Any] | None] = queue.SimpleQueue()
+    ended: list[int | BaseException] = []
+
+    def keep(raw: Mapping[str, Any]) -> bool:
+        events.put(raw)
+        return False
+
+    def work() -> None:
+        try:
+            runner = ansible_runner.run(**arguments, event_handler=keep, cancel_callback=lambda: interruption.killed)
+            ended.append(runner.rc)
+        except BaseException as error:  # noqa: BLE001 - raised again where it can be handled
+            ended.append(error)
+        finally:
+            events.put(None)
+
+    thread = threading.Thread(target=work, name="ansible-runner")
+    thread.start()
+    try:
+        with log.open("a", encoding="utf-8") as stream:
+            while True:
+                interruption.act()
+                try:
+                    raw = events.get(timeout=_TICK)
+                except queue.Empty:
+                    continue
+                if raw is None:
+                    break
+                if text := str(raw.get("stdout") or "").replace("\r", ""):
+                    stream.write(text + "\n")
+                    stream.flush()
+                if event := parse_event(raw):
+                    interruption.watch(event)
+                    handle(event)
+    except BaseException:
+        interruption.kill()
+        raise
+    finally:
+        thread.join()
+    result = ended[0]
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+class _Interruption:
+    """SIGINT and SIGTERM while a playbook runs."""
+
+    def __init__(self, notify: Callable[[str], None]) -> None:
+        self.count = 0
+        self.killed = False
+        self._notify = notify
+        self._asked = False
+        self._running: dict[str, str] = {}
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "_Interruption":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._count)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _count(self, _number: int, _frame: FrameType | None) -> None:
+        self.count += 1
+
+    def watch(self, event: Event) -> None:
+        """Remember what runs on which host."""
+        if isinstance(event, TaskStarted):
+            self._running[event.host] = event.task
+        elif isinstance(event, TaskFinished):
+            self._running.pop(event.host, None)
+
+    def act(self) -> None:
+        """Do what the signals so far ask for."""
+        if self.count and not self._asked:
+            child = _playbook_process()
+            # Too early: it is tried again at the next look.
+            if child is not None:
+                self._asked = True
+                os.kill(child, signal.SIGINT)
+                self._notify("Stopping. Once more Ctrl-C kills what runs here.")
+                for host, task in self._running.items():
+                    self._notify(f"{host}: '{task}' may go on to its end on the host.")
+                self._notify("The next run goes on from where the hosts are.")
+        if self.count > 1 and not self.killed:
+            self.kill()
+
+    def kill(self) -> None:
+        """End ansible-playbook and everything it started; its workers are in sessions of their own."""
+        child = _playbook_process()
+        for process in [] if child is None else [child, *_descendants(child)]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        self.killed = True
+
+
+def _children(process: int) -> Iterator[int]:
+    for path in Path(f"/proc/{process}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            yield from map(int, path.read_text().split())
+
+
+def _descendants(process: int) -> list[int]:
+    return [found for child in _children(process) for found in (child, *_descendants(child))]
+
+
+def _playbook_process() -> int | None:
+    for child in _children(os.getpid()):
+        with contextlib.suppress(OSError):
+            if b"ansible-playbook" in Path(f"/proc/{child}/cmdline").read_bytes():
+                return child
+    return None
+
+
+@contextlib.contextmanager
+def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
+    """Replace the environment for a while, because ansible-runner copies all of it into a file."""
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _close_connections(sockets: Path) -> None:
+    """End the SSH connections that were kept open for the next task."""
+    for path in sockets.iterdir():
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            subprocess.run(
+                ["ssh", "-O", "exit", "-o", f"ControlPath={path}", "kubestrap"],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=5,
+                check=False,
+            )

@@ -1,0 +1,129 @@
+"""Reads an inventory with Ansible's own reader, and finds where something is written."""
+
+import json
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bootstrap.adapters.environment import clean_environment, extra_vars_files
+from bootstrap.errors import InventoryError
+from bootstrap.model.cluster import Inventory
+from bootstrap.model.validation import Problem
+
+_SECONDS = 120
+_STRICT = {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "True", "ANSIBLE_INVENTORY_UNPARSED_WARNING": "False"}
+
+
+class AnsibleInventoryReader:
+    """Reads any inventory that Ansible can read: YAML, INI, directories, dynamic ones."""
+
+    def read(self, sources: Sequence[Path], extra_vars: Sequence[str]) -> Inventory:
+        """Return hosts, groups and variables.
+
+        Raises:
+            InventoryError: When a source is missing or Ansible cannot read it.
+            UsageError: When an extra variable cannot be read.
+        """
+        for source in sources:
+            if not source.exists():
+                raise InventoryError(f"there is no inventory {source}; `kubestrap init` writes one, -i names another")
+        with tempfile.TemporaryDirectory(prefix="kubestrap-") as directory:
+            files = extra_vars_files(extra_vars, Path(directory))
+            command = ["ansible-inventory", "--list"]
+            command += [word for source in sources for word in ("-i", str(source.absolute()))]
+            command += [word for file in files for word in ("-e", f"@{file}")]
+            environment = clean_environment() | _STRICT
+            command[0] = f"{environment['PATH'].partition(':')[0]}/{command[0]}"
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, timeout=_SECONDS, check=False
+            )
+        if done.returncode:
+            raise InventoryError(_parse_failure(done.stderr, sources))
+        data = json.loads(done.stdout)
+        variables = data.pop("_meta", {}).get("hostvars", {})
+        groups = {name: tuple(dict.fromkeys(_members(name, data))) for name in data}
+        everyone = dict.fromkeys(host for members in groups.values() for host in members)
+        return Inventory(
+            groups=groups,
+            variables={host: variables.get(host, {}) for host in everyone},
+            sources=tuple(source.absolute() for source in sources),
+        )
+
+    def describe(
+        self, problems: Sequence[Problem], sources: Sequence[Path], extra_vars: Sequence[str]
+    ) -> tuple[str, ...]:
+        """Return one line a mistake: place, hosts, what is wrong and what to do."""
+        lines = []
+        for problem in problems:
+            place = _place(problem.variable, sources, extra_vars) if problem.variable else str(_short(sources[0]))
+            hosts = f" {', '.join(problem.hosts)}:" if problem.hosts else ""
+            lines.append(f"{place}:{hosts} {problem.text}")
+        return tuple(lines)
+
+
+def _members(group: str, data: Mapping[str, Any]) -> Iterator[str]:
+    entry = data.get(group, {})
+    yield from entry.get("hosts", ())
+    for child in entry.get("children", ()):
+        yield from _members(child, data)
+
+
+def _parse_failure(errors: str, sources: Sequence[Path]) -> str:
+    """Pick the sentence that helps out of what every inventory plugin had to say."""
+    text = "\n".join(line.rstrip() for line in errors.splitlines())
+    origin = re.search(r"Origin: (\S+?):(\d+)(?::\d+)?$", text, re.MULTILINE)
+    yaml_error = re.search(r"YAML parsing failed: (.+)", text)
+    suffixes = {source.suffix for source in sources}
+    if yaml_error and suffixes & {".yml", ".yaml", ".json"}:
+        place = f"{_short(Path(origin[1]))}:{origin[2]}" if origin else str(_short(sources[0]))
+        return f"{place}: the inventory is not valid YAML: {yaml_error[1]}"
+    final = [line.removeprefix("[ERROR]: ") for line in text.splitlines() if line.startswith("[ERROR]: ")]
+    ini_error = re.search(r"'ini' plugin: (?:Failed to parse inventory: )?(.+)", text)
+    reason = ini_error[1] if ini_error and not suffixes & {".yml", ".yaml", ".json"} else " ".join(final) or text[-500:]
+    return f"{', '.join(str(_short(source)) for source in sources)}: Ansible cannot read the inventory: {reason}"
+
+
+def _place(variable: str, sources: Sequence[Path], extra_vars: Sequence[str]) -> str:
+    """Return where a variable is written as `file:line`; the inventory when it cannot be found."""
+    pattern = re.compile(rf"(^|[\s\"'{{,]){re.escape(variable)}[\"']?\s*[:=]")
+    # Ansible's precedence: what wins is looked at first.
+    for text in reversed(extra_vars):
+        if text.startswith("@"):
+            if place := _line(Path(text[1:]).expanduser(), pattern):
+                return place
+        elif pattern.search(text):
+            return "-e"
+    for source in sources:
+        for path in _files(source):
+            if place := _line(path, pattern):
+                return place
+    return str(_short(sources[0]))
+
+
+def _files(source: Path) -> Iterator[Path]:
+    directory = source if source.is_dir() else source.parent
+    for name in ("host_vars", "group_vars"):
+        yield from sorted(path for path in (directory / name).rglob("*") if path.is_file())
+    if source.is_dir():
+        yield from sorted(path for path in source.iterdir() if path.is_file())
+    else:
+        yield source
+
+
+def _line(path: Path, pattern: re.Pattern[str]) -> str | None:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return None
+    for number, line in enumerate(lines, start=1):
+        if not line.lstrip().startswith("#") and pattern.search(line):
+            return f"{_short(path)}:{number}"
+    return None
+
+
+def _short(path: Path) -> Path:
+    absolute = path.absolute()
+    return absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute

@@ -1,0 +1,104 @@
+"""What every verb that works on a cluster does: check the inventory, try the connections, run one playbook."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bootstrap.errors import HostsUnreachableError, InventoryError, UsageError
+from bootstrap.model.cluster import Cluster, Host, cluster_from, limit_hosts
+from bootstrap.model.events import Event, event_data
+from bootstrap.model.probe import ProbeResult
+from bootstrap.model.summary import summarize
+from bootstrap.model.validation import validate
+from bootstrap.ports import Playbook, Request, Tools
+
+_COLLECTION = "kubestrap.cluster"
+
+
+def validated(request: Request, tools: Tools, *, manifests: bool, images: bool) -> Cluster:
+    """Return the cluster an inventory describes.
+
+    Raises:
+        InventoryError: With every mistake at once.
+    """
+    inventory = tools.inventories.read(request.inventories, request.extra_vars)
+    problems = validate(inventory, tools.declaration)
+    lines = tools.inventories.describe(problems, request.inventories, request.extra_vars)
+    if not problems:
+        cluster = cluster_from(inventory, default_name=tools.declaration.default("cluster_name"))
+        named = request.images or cluster.value("cluster_app_images", ())
+        if manifests:
+            lines += tools.app_files.manifest_problems(cluster.value("cluster_app_manifests", ()), cluster.directory)
+        if images:
+            lines += tools.app_files.image_problems(named, cluster.directory)
+        if not lines:
+            return cluster
+    noun = "mistake" if len(lines) == 1 else "mistakes"
+    raise InventoryError(f"{len(lines)} {noun} in the inventory; nothing was started", details=lines)
+
+
+def play(request: Request, tools: Tools, cluster: Cluster, *, variables: Mapping[str, Any] | None = None) -> int:
+    """Run the playbook of a verb on the hosts that answer and return the exit code."""
+    started = tools.clock()
+    hosts = _chosen(request, cluster)
+    tools.reporter.start(request.command, cluster, hosts)
+    results = tools.hosts.probe(hosts, cluster.directory)
+    lost = [result for result in results if not result.ok]
+    tools.reporter.set_aside(lost)
+    _require(request, hosts, lost)
+    run = tools.state.run()
+    events: list[Event] = []
+
+    def handle(event: Event) -> None:
+        events.append(event)
+        if data := event_data(event):
+            run.record(data)
+        tools.reporter.handle(event)
+
+    names = {result.host for result in results if result.ok}
+    playbook = Playbook(
+        name=f"{_COLLECTION}.{request.command.replace(' ', '_')}",
+        inventories=request.inventories,
+        extra_vars=request.extra_vars,
+        variables=variables or {},
+        limit=tuple(host.name for host in cluster.hosts if host.name in names)
+        if cluster.others or len(names) < len(cluster.hosts)
+        else (),
+        forks=min(50, max(10, len(names))),
+        verbosity=request.verbosity,
+    )
+    outcome = tools.runner.run(playbook, log=run.log, handle=handle, notify=tools.reporter.note)
+    summary = summarize(
+        request.command,
+        cluster,
+        events,
+        seconds=tools.clock() - started,
+        unreachable={result.host: result.sentence for result in lost},
+        interrupted=outcome.interrupted,
+        ansible_code=outcome.code,
+        run_directory=str(run.directory),
+    )
+    run.finish(summary, events)
+    tools.reporter.finish(summary)
+    return summary.exit_code
+
+
+def _chosen(request: Request, cluster: Cluster) -> tuple[Host, ...]:
+    if not request.limit:
+        return cluster.hosts
+    hosts, unknown = limit_hosts(cluster, request.limit)
+    if unknown or not hosts:
+        known = ", ".join(host.name for host in cluster.hosts)
+        wrong = ", ".join(unknown) or request.limit
+        raise UsageError(f"--limit {wrong} matches no host of the cluster; there are: {known}")
+    return hosts
+
+
+def _require(request: Request, hosts: tuple[Host, ...], lost: list[ProbeResult]) -> None:
+    """Stop where the work makes no sense without the hosts that are lost."""
+    names = {result.host for result in lost}
+    needed = [host.name for host in hosts if host.role == "control_plane" and host.name in names]
+    if len(names) == len(hosts) or (needed and request.command != "check"):
+        raise HostsUnreachableError(
+            "Ansible cannot work on every host that is needed; nothing was started",
+            details=[f"{result.host}: {result.sentence}" for result in lost],
+        )

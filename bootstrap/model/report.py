@@ -1,0 +1,144 @@
+"""What a person reads at the end of a command."""
+
+from collections.abc import Iterator
+
+from bootstrap.model.events import TaskFinished
+from bootstrap.model.summary import (
+    APP,
+    APP_FAILED,
+    BLOCKED,
+    BUG,
+    DONE,
+    INTERRUPTED,
+    STEP_FAILED,
+    UNREACHABLE,
+    WORKERS_SET_ASIDE,
+    Summary,
+)
+
+
+def report(summary: Summary) -> list[str]:
+    """Return the lines: findings or failures first, then what there is, the verdict last."""
+    return [
+        *_findings(summary),
+        *_failures(summary),
+        *_nodes(summary),
+        *_app(summary),
+        *_stages(summary),
+        *_verdict(summary),
+    ]
+
+
+def _findings(summary: Summary) -> Iterator[str]:
+    for host, findings in sorted(summary.findings.items()):
+        yield ""
+        yield host
+        for finding in sorted(findings, key=lambda item: (item.severity != "blocker", item.id)):
+            yield f"  {finding.severity:<8} {finding.id}: {finding.evidence}"
+            yield f"           fix: {finding.fix}"
+
+
+def _failures(summary: Summary) -> Iterator[str]:
+    for failure in summary.failures:
+        yield ""
+        yield f"FAILED  {failure.host} · {failure.stage} · {failure.task}"
+        yield from (f"  {line}" for line in _explanation(summary, failure))
+    for host, why in sorted(summary.unreachable.items()):
+        yield ""
+        yield f"UNREACHABLE  {host}"
+        yield f"  {why}"
+    if summary.exit_code == BUG or (summary.exit_code == STEP_FAILED and not summary.failures):
+        yield from (f"ERROR  {text}" for text in summary.errors or ("Ansible ended without saying why",))
+
+
+def _explanation(summary: Summary, failure: TaskFinished) -> Iterator[str]:
+    if failure.stage == APP and summary.app is not None and summary.app.cause:
+        yield summary.app.cause
+        yield from (f"  {line}" for line in summary.app.evidence)
+        return
+    yield from failure.message.splitlines()
+
+
+def _nodes(summary: Summary) -> Iterator[str]:
+    if not summary.nodes:
+        return
+    rows = [("NODE", "STATUS", "ROLES", "VERSION", "RUNTIME", "ADDRESS")]
+    rows += [
+        (node.name, "Ready" if node.ready else "NotReady", node.roles or "-", node.version, node.runtime, node.address)
+        for node in summary.nodes
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    yield ""
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _app(summary: Summary) -> Iterator[str]:
+    app = summary.app
+    if app is None:
+        return
+    yield ""
+    for url in app.urls:
+        yield f"App  {url}"
+    if app.ok and not app.urls:
+        yield "App  running; no Service makes it reachable from outside"
+    # A failed step of the app role has said it already.
+    if not app.ok and not any(failure.stage == APP for failure in summary.failures):
+        yield f"App  {app.cause}"
+        yield from (f"  {line}" for line in app.evidence)
+
+
+def _stages(summary: Summary) -> Iterator[str]:
+    shown = [stage for stage in summary.stages if stage.seconds >= 0.05]  # noqa: PLR2004 - would be shown as 0.0
+    if shown and summary.command != "check":
+        yield ""
+        yield "Stages  " + " · ".join(f"{stage.name} {stage.seconds:.1f} s" for stage in shown)
+
+
+def _verdict(summary: Summary) -> Iterator[str]:
+    yield ""
+    yield _sentence(summary)
+    if summary.exit_code in {DONE, WORKERS_SET_ASIDE} and summary.command == "up":
+        yield f"Look around: kubectl --context {summary.cluster} get nodes"
+    if summary.exit_code not in {DONE, BLOCKED} and summary.run_directory:
+        yield f"Everything that was said: {summary.run_directory}/ansible.log"
+
+
+def _sentence(summary: Summary) -> str:
+    seconds = f"{summary.seconds:.0f} s"
+    hosts = ", ".join(sorted({failure.host for failure in summary.failures} | set(summary.unreachable)))
+    match summary.exit_code:
+        case 0:
+            return _done(summary, seconds)
+        case x if x == BLOCKED:
+            return f"{_count(summary.blockers, 'blocker')}: fix them and run `kubestrap {summary.command}` again. {seconds}."
+        case x if x == UNREACHABLE:
+            return f"Not done: {hosts} cannot be reached. {seconds}."
+        case x if x == WORKERS_SET_ASIDE:
+            return f"Done, but without {hosts}: fix what is said above and run `kubestrap {summary.command}` again. {seconds}."
+        case x if x == APP_FAILED:
+            return f"The cluster is up, the app is not: fix it and run `kubestrap deploy`. {seconds}."
+        case x if x == INTERRUPTED:
+            return f"Interrupted after {seconds}; `kubestrap {summary.command}` goes on from where the hosts are."
+        case x if x == BUG:
+            return "The playbook did not start. This is a bug in kubestrap: please report it with the log."
+        case _:
+            return f"Failed on {hosts}: fix what is said above and run `kubestrap {summary.command}` again. {seconds}."
+
+
+def _done(summary: Summary, seconds: str) -> str:
+    if summary.command == "check":
+        warnings = sum(map(len, summary.findings.values()))
+        note = f" ({_count(warnings, 'warning')})" if warnings else ""
+        return f"No blocker{note}: `kubestrap up` can start. {seconds}."
+    if summary.command == "status":
+        ready = sum(node.ready for node in summary.nodes)
+        return f"{ready} of {_count(len(summary.nodes), 'node')} ready. {seconds}."
+    if not summary.changes:
+        return f"Done: nothing changed. {seconds}."
+    hosts = ", ".join(f"{host} {count}" for host, count in sorted(summary.changed.items()))
+    return f"Done: {_count(summary.changes, 'change')} ({hosts}). {seconds}."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
