@@ -265,7 +265,8 @@ def _write_files(
     known = "".join(f"{host.name},{host.address} {key}\n" for host, key in zip(members, keys, strict=True))
     texts = {files / "known_hosts": known, files / "inventory.yml": inventory(name, members, files)}
     texts |= {files / "group_vars/all" / path.name: path.read_text() for path in variables}
-    return any([_write(path, text) for path, text in texts.items()])
+    written = [_write(path, text) for path, text in texts.items()]
+    return any(written)
 
 
 def _refuse_other_directory(name: str, files: Path) -> None:
