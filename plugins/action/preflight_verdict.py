@@ -30,7 +30,7 @@ def compare_hosts(host: str, facts: dict[str, Facts], api_endpoint: str) -> list
             "machine_id",
             "machine-id-twice",
             "has the machine ID",
-            "They are clones. On all but one: `rm /etc/machine-id /var/lib/dbus/machine-id; systemd-machine-id-setup`, reboot.",
+            "One is a clone. On it: `rm /etc/machine-id /var/lib/dbus/machine-id; systemd-machine-id-setup; reboot`.",
         ),
     ):
         hosts = defaultdict(list)
@@ -39,8 +39,8 @@ def compare_hosts(host: str, facts: dict[str, Facts], api_endpoint: str) -> list
         value = facts[host].get(key)
         others = [name for name in hosts[value] if name != host]
         if value and others:
-            findings.append({"id": finding, "severity": "blocker", "evidence": f"The host {what} {value}, and so is or has "
-                             f"{', '.join(others)}.", "fix": fix})  # fmt: skip
+            evidence = f"The host {what} {value}, and so does {', '.join(others)}."
+            findings.append({"id": finding, "severity": "blocker", "evidence": evidence, "fix": fix})
     server = facts[host].get("api_server", "")
     control_planes = [known for known in facts.values() if known.get("control_plane")]
     if server and not api_endpoint and control_planes:
@@ -50,8 +50,10 @@ def compare_hosts(host: str, facts: dict[str, Facts], api_endpoint: str) -> list
                 {
                     "id": "other-cluster",
                     "severity": "blocker",
-                    "evidence": f"The host is a node of the cluster at {server}, which is on none of these control planes.",
-                    "fix": "Take it out of that cluster first: `kubeadm reset`. Or set cluster_api_endpoint to that address.",
+                    "evidence": f"The host is a node of the cluster at {server}, which is on none of these "
+                    "control planes.",
+                    "fix": "Take it out of that cluster first: `kubeadm reset`. Or set cluster_api_endpoint to "
+                    "that address.",
                 }
             )
     return findings

@@ -6,9 +6,9 @@ messages are apt's. Runs on the hosts: standard library only, Python 3.9.
 
 from __future__ import annotations
 
-import os
 import re
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import last_lines, run
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ansible.module_utils.basic import AnsibleModule
 
-LISTS = "/var/lib/apt/lists"
+LISTS = Path("/var/lib/apt/lists")
 LISTS_FRESH_SECONDS = 24 * 3600
 # apt waits for whoever holds the lock (unattended-upgrades, cloud-init) instead of failing at once.
 OPTIONS = ["-q", "-y", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"]
@@ -78,13 +78,9 @@ def upstream_version(version: str) -> tuple[int, ...]:
 
 def lists_are_fresh() -> bool:
     """Tell whether apt's lists were refreshed within a day."""
-    try:
-        entries = os.listdir(LISTS)
-        return any(entry.endswith("Packages") or "Packages." in entry for entry in entries) and (
-            time.time() - os.stat(LISTS).st_mtime < LISTS_FRESH_SECONDS
-        )
-    except FileNotFoundError:
+    if not any("_Packages" in entry.name for entry in LISTS.glob("*")):
         return False
+    return time.time() - LISTS.stat().st_mtime < LISTS_FRESH_SECONDS
 
 
 def update(module: AnsibleModule, *, source: str | None = None) -> str:

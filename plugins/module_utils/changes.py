@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ class Changes:
         """Tell whether anything changed (or would, in check mode)."""
         return bool(self.diff)
 
-    def file(self, path: str, content: str, *, mode: int = 0o644, owner: tuple[int, int] | None = None,
-             secret: bool = False) -> bool:
+    def file(
+        self, path: str, content: str, *, mode: int = 0o644, owner: tuple[int, int] | None = None, secret: bool = False
+    ) -> bool:
         """Make a file hold exactly this content with this mode; return whether that was a change.
 
         Written beside the file and renamed over it, so a reader never sees half of it. The content of a secret file
@@ -53,10 +55,11 @@ class Changes:
             return False
         self.note(path, before="present\n", after="")
         if not self.module.check_mode:
-            if os.path.isdir(path) and not os.path.islink(path):
+            target = Path(path)
+            if target.is_dir() and not target.is_symlink():
                 shutil.rmtree(path)
             else:
-                os.unlink(path)
+                target.unlink()
         return True
 
     def act(self, what: str, action: Callable[[], object], *, before: str = "", after: str = "done\n") -> None:
@@ -77,29 +80,29 @@ class Changes:
 def read_text(path: str) -> str | None:
     """Return the content of a file, None when there is none."""
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as stream:
-            return stream.read()
+        return Path(path).read_text(encoding="utf-8", errors="surrogateescape")
     except FileNotFoundError:
         return None
 
 
 def write_atomically(path: str, content: str, *, mode: int = 0o644, owner: tuple[int, int] | None = None) -> None:
     """Replace a file in one step; missing directories are made (0755)."""
-    directory = os.path.dirname(path)
-    os.makedirs(directory, mode=0o755, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=directory, prefix=".kubestrap-")
+    directory = Path(path).parent
+    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=directory, prefix=".kubestrap-")
+    temporary = Path(name)
     try:
         with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as stream:
             stream.write(content)
-        os.chmod(temporary, mode)
+        temporary.chmod(mode)
         if owner is not None:
             os.chown(temporary, *owner)
-        os.replace(temporary, path)
+        temporary.replace(path)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink()
         raise
 
 
 def _mode_and_owner_match(path: str, mode: int, owner: tuple[int, int] | None) -> bool:
-    status = os.stat(path)
+    status = Path(path).stat()
     return (status.st_mode & 0o7777) == mode and (owner is None or (status.st_uid, status.st_gid) == owner)

@@ -44,8 +44,8 @@ def fetch(url: str, *, sha256: str | None = None) -> bytes:
         if actual != sha256.lower():
             raise DownloadError(
                 f"{url} was downloaded ({len(content)} bytes), but its SHA-256 is {actual}, not {sha256.lower()}. "
-                "Nothing of it was used. Either the address serves another version, or something on the way changed it: "
-                "correct the address or the digest."
+                "Nothing of it was used. Either the address serves another version, or something on the way changed "
+                "it: correct the address or the digest."
             )
     return content
 

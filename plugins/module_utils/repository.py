@@ -67,7 +67,8 @@ def _checked_key(changes: Changes, url: str, fingerprint: str) -> str:
         if key.expires is not None and key.expires < time.time():
             day = time.strftime("%Y-%m-%d", time.gmtime(key.expires))
             changes.module.fail_json(
-                msg=f"The key at {url} expired on {day}: apt would refuse its packages. Ask the owner of the repository for "
+                msg=f"The key at {url} expired on {day}: apt would refuse its packages. Ask the owner of the "
+                "repository for "
                 "a renewed key (for pkgs.k8s.io: a newer minor of Kubernetes has it), and check this host's clock."
             )
     return content.decode("ascii")

@@ -5,8 +5,8 @@ Runs on the hosts: standard library only, Python 3.9.
 
 from __future__ import annotations
 
-import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import last_lines, run
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ansible.module_utils.basic import AnsibleModule
-
     from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
 
 PROPERTIES = "Id,LoadState,ActiveState,UnitFileState,StateChangeTimestampMonotonic,NeedDaemonReload"
@@ -37,7 +36,7 @@ def is_older_than(unit: dict[str, str], paths: Iterable[str]) -> bool:
     if unit["ActiveState"] not in {"active", "activating", "reloading"}:
         return False
     entered = time.time() - time.clock_gettime(time.CLOCK_MONOTONIC) + int(unit["StateChangeTimestampMonotonic"]) / 1e6
-    return any(os.stat(path).st_mtime > entered for path in paths if os.path.exists(path))
+    return any(Path(path).stat().st_mtime > entered for path in paths if Path(path).exists())
 
 
 def enable(changes: Changes, name: str, unit: dict[str, str]) -> None:

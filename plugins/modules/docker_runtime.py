@@ -98,11 +98,11 @@ socket:
 
 import io
 import json
-import os
 import shutil
 import tarfile
 import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
@@ -119,7 +119,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.repository impor
 OLDEST_DOCKER = 25
 DAEMON_JSON = "/etc/docker/daemon.json"
 CERTIFICATES = "/etc/docker/certs.d"
-CRI_DOCKERD_HOME = "/usr/local/lib/cri-dockerd"
+CRI_DOCKERD_HOME = Path("/usr/local/lib/cri-dockerd")
 UNITS = "/etc/systemd/system"
 SOCKET = "unix:///run/cri-dockerd.sock"
 # kubelet drives cgroups through systemd, and Docker must do the same; `kubectl logs` reads json-file.
@@ -212,7 +212,7 @@ def extract_binary(archive: bytes, name: str) -> bytes:
     try:
         with tarfile.open(fileobj=io.BytesIO(archive), mode="r:*") as tar:
             for member in tar:
-                if member.isfile() and os.path.basename(member.name) == name:
+                if member.isfile() and Path(member.name).name == name:
                     stream = tar.extractfile(member)
                     assert stream is not None  # noqa: S101 - said by isfile()
                     return stream.read()
@@ -251,7 +251,7 @@ class DockerRuntime:
         binary = self._cri_dockerd_binary()
         with ThreadPoolExecutor(max_workers=1) as pool:
             # It arrives while apt looks around; whether it is the right one is known before the first change.
-            wanted = not os.path.exists(binary) and not self.module.check_mode
+            wanted = not binary.exists() and not self.module.check_mode
             arriving = pool.submit(self._download) if wanted else None
             version = self._docker_version(installed, missing)
             cri_dockerd = self._arrived(arriving)
@@ -274,8 +274,10 @@ class DockerRuntime:
         if conflicting and self.engine not in installed:
             self.module.fail_json(
                 msg=f"This host has {', '.join(conflicting)}, which excludes {self.engine}: Docker's own packages "
-                "(docker-ce, containerd.io) and the distribution's (docker.io, containerd) cannot be installed side by side. "
-                "Either take the ones that are there (docker_source, cluster_docker_source: docker.com or distribution), "
+                "(docker-ce, containerd.io) and the distribution's (docker.io, containerd) cannot be installed "
+                "side by side. "
+                "Either take the ones that are there (docker_source, cluster_docker_source: docker.com or "
+                "distribution), "
                 f"or remove them: apt-get remove {' '.join(conflicting)}"
             )
 
@@ -356,9 +358,9 @@ class DockerRuntime:
             )
         return str(digest)
 
-    def _cri_dockerd_binary(self) -> str:
+    def _cri_dockerd_binary(self) -> Path:
         # The directory's name is what the binary was made from, so looking tells whether it is the right one.
-        return f"{CRI_DOCKERD_HOME}/{self._digest()[:16].lower()}/cri-dockerd"
+        return CRI_DOCKERD_HOME / self._digest()[:16].lower() / "cri-dockerd"
 
     def _download(self) -> bytes:
         url = self.asked["cri_dockerd_url"].replace("{arch}", architecture())
@@ -375,9 +377,9 @@ class DockerRuntime:
             self.module.fail_json(msg=f"Cannot install cri-dockerd: {error}")
             raise
 
-    def _cri_dockerd(self, binary: str, content: bytes) -> None:
-        if not os.path.exists(binary):
-            self.changes.act(binary, lambda: _place(binary, content), before="not there\n", after="in place\n")
+    def _cri_dockerd(self, binary: Path, content: bytes) -> None:
+        if not binary.exists():
+            self.changes.act(str(binary), lambda: _place(binary, content), before="not there\n", after="in place\n")
         unit = SERVICE_UNIT.format(
             binary=binary,
             cni_conf_dir=self.asked["cni_conf_dir"],
@@ -414,15 +416,15 @@ class DockerRuntime:
             systemd.restart(changes, "cri-docker.service", reason="its unit is newer")
 
 
-def _place(binary: str, content: bytes) -> None:
-    for other in os.listdir(CRI_DOCKERD_HOME) if os.path.isdir(CRI_DOCKERD_HOME) else []:
+def _place(binary: Path, content: bytes) -> None:
+    for other in CRI_DOCKERD_HOME.glob("*"):
         # A running cri-dockerd keeps its file until it is restarted.
-        shutil.rmtree(os.path.join(CRI_DOCKERD_HOME, other))
-    os.makedirs(os.path.dirname(binary), mode=0o755)
-    with open(f"{binary}.part", "wb") as stream:
-        stream.write(content)
-    os.chmod(f"{binary}.part", 0o755)
-    os.rename(f"{binary}.part", binary)
+        shutil.rmtree(other)
+    binary.parent.mkdir(mode=0o755, parents=True)
+    part = binary.with_suffix(".part")
+    part.write_bytes(content)
+    part.chmod(0o755)
+    part.rename(binary)
 
 
 def main() -> None:

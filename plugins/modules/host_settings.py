@@ -124,7 +124,8 @@ class HostSettings:
                 lambda name=name: run(
                     self.module,
                     ["modprobe", name],
-                    purpose=f"load the kernel module {name}, which Kubernetes needs and this kernel does not have built in",
+                    purpose=f"load the kernel module {name}, which Kubernetes needs and this kernel does not "
+                    "have built in",
                 ),
                 before="not loaded\n",
                 after="loaded\n",
@@ -156,7 +157,8 @@ class HostSettings:
             self.module.fail_json(msg=f"This kernel has no setting {name}, which Kubernetes needs to be {value}.")
         except OSError as error:
             self.module.fail_json(
-                msg=f"The kernel setting {name} must be {value}, is {path.read_text().strip()}, and cannot be changed here "
+                msg=f"The kernel setting {name} must be {value}, is {path.read_text().strip()}, and cannot be "
+                "changed here "
                 f"({error.strerror}). In a container, set it on the machine that runs the container."
             )
 

@@ -166,7 +166,8 @@ class KubernetesPackages:
         present = self.installed[name].version.split("-")[0]
         self.module.fail_json(
             msg=f"This host is part of a cluster with {name} {present}, and {self.wanted} is asked for. Changing the "
-            "version of a running node is an upgrade (drain it, one at a time, control planes first), which is not done "
+            "version of a running node is an upgrade (drain it, one at a time, control planes first), which is "
+            "not done "
             f"in passing. Ask for {present} (kubernetes_packages_version, cluster_kubernetes_version) to keep it."
         )
 

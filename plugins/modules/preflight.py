@@ -177,7 +177,7 @@ def parse_nameservers(text: str) -> list[str]:
 def is_loopback(address: str) -> bool:
     """Tell whether an address is the host itself."""
     try:
-        return ipaddress.ip_address(address.split("%")[0]).is_loopback
+        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
     except ValueError:
         return False
 
@@ -373,7 +373,8 @@ class Preflight:
         if loops:
             self.found(
                 "resolver-loop",
-                f"{path} names {', '.join(loops)}, the host itself: in a pod that is the pod, and the cluster's DNS would "
+                f"{path} names {', '.join(loops)}, the host itself: in a pod that is the pod, and the cluster's "
+                "DNS would "
                 "ask itself and stop.",
                 "Put the address of a real name server into /etc/resolv.conf, or use systemd-resolved.",
             )
@@ -393,7 +394,8 @@ class Preflight:
             direction = "ahead of" if offset > 0 else "behind"
             self.found(
                 "clock-skew",
-                f"The host's clock is {abs(offset)} seconds {direction} yours: certificates made here would not be valid "
+                f"The host's clock is {abs(offset)} seconds {direction} yours: certificates made here would not "
+                "be valid "
                 "there.",
                 "Set it right and keep it right: `apt-get install systemd-timesyncd`, or chrony.",
             )
@@ -456,13 +458,7 @@ class Preflight:
 
     def _owner(self, inode: str) -> str:
         link = f"socket:[{inode}]"
-        for pid, name in self.processes.items():
-            try:
-                if any(os.readlink(entry.path) == link for entry in os.scandir(f"/proc/{pid}/fd")):
-                    return name
-            except OSError:
-                continue
-        return ""
+        return next((name for pid, name in self.processes.items() if link in _open_files(pid)), "")
 
     def _other_clusters(self) -> None:
         for path, (name, removal) in OTHER_DISTRIBUTIONS.items():
@@ -497,7 +493,8 @@ class Preflight:
             self.found(
                 "docker-conflict",
                 f"The host has {', '.join(others)}, which cannot be installed beside {packages[0]}.",
-                "Take the Docker that is there (cluster_docker_source: docker.com for docker-ce, distribution for docker.io), "
+                "Take the Docker that is there (cluster_docker_source: docker.com for docker-ce, distribution "
+                "for docker.io), "
                 f"or remove it: `apt-get remove {' '.join(others)}`.",
             )
             return
@@ -505,9 +502,11 @@ class Preflight:
         if version is not None and apt.upstream_version(version)[0] < OLDEST_DOCKER:
             self.found(
                 "docker-too-old",
-                f"Docker {version} is {'installed' if engine else 'what this distribution has'}; cri-dockerd, the link to "
+                f"Docker {version} is {'installed' if engine else 'what this distribution has'}; cri-dockerd, "
+                "the link to "
                 f"Kubernetes, needs Docker {OLDEST_DOCKER} or newer.",
-                "Take Docker's own packages (cluster_docker_source: docker.com), or a newer release of the distribution "
+                "Take Docker's own packages (cluster_docker_source: docker.com), or a newer release of the "
+                "distribution "
                 "(Debian 13, Ubuntu 24.04).",
             )
 
@@ -535,7 +534,8 @@ class Preflight:
             self.found(
                 "firewall-active",
                 f"A firewall is active: {', '.join(active)}.",
-                "Open TCP 6443, 2379-2380, 10250, 10257, 10259 on control planes, TCP 10250 and 30000-32767 on workers, "
+                "Open TCP 6443, 2379-2380, 10250, 10257, 10259 on control planes, TCP 10250 and 30000-32767 on "
+                "workers, "
                 f"UDP 8472 between all, and let {self.asked['pod_cidr']} and {self.asked['service_cidr']} through.",
                 blocker=False,
             )
@@ -550,6 +550,21 @@ def _processes() -> dict[str, str]:
             if name:
                 names[entry.name] = name
     return names
+
+
+def _open_files(pid: str) -> set[str]:
+    try:
+        entries = list(Path("/proc", pid, "fd").iterdir())
+    except OSError:  # The process ended meanwhile.
+        return set()
+    return {_target(entry) for entry in entries}
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except OSError:  # The file was closed meanwhile.
+        return ""
 
 
 def _read_or_empty(path: str) -> str:
