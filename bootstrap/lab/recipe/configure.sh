@@ -24,6 +24,8 @@ echo 'LANG=C.UTF-8' > /etc/default/locale
 install -d -m 700 /root/.ssh
 # What tells machines apart is made at first boot; traces of how the image was made go.
 : > /etc/machine-id
+# systemd would take the machine ID from here, the same on every host.
+rm -f /var/lib/dbus/machine-id
 rm -f /etc/ssh/ssh_host_* /usr/sbin/policy-rc.d /etc/apt/apt.conf.d/docker-* /etc/dpkg/dpkg.cfg.d/docker*
 : > /etc/resolv.conf
 : > /etc/hostname
