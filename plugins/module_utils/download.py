@@ -60,6 +60,7 @@ def _fetch_patiently(url: str) -> bytes:
             with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
                 return bytes(answer.read())
         except urllib.error.HTTPError as error:
+            error.close()
             cause = error
             if error.code < http.client.INTERNAL_SERVER_ERROR:
                 raise DownloadError(

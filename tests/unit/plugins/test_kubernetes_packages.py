@@ -1,0 +1,67 @@
+import pytest
+from ansible_collections.kubestrap.cluster.plugins.modules.kubernetes_packages import (
+    matches,
+    minor,
+    without_stale_entries,
+)
+
+URL = "https://mirror.example/v1.36/deb/"
+OLD = "deb https://apt.kubernetes.io/ kubernetes-xenial main"
+OWN = "deb https://debian.example/debian trixie main"
+
+
+@pytest.mark.parametrize(
+    ("version", "wanted", "expected"),
+    [
+        ("1.36.4-1.1", "1.36.4", True),
+        ("1.36.4-2.1", "1.36.4", True),
+        ("1.36.40-1.1", "1.36.4", False),
+        ("1.36.3-1.1", "1.36.4", False),
+        ("1.36.3-1.1", "1.36", True),
+        ("1.3.6-1.1", "1.36", False),
+        ("1.360.1-1.1", "1.36", False),
+    ],
+)
+def test_version_of_a_package_is_the_wanted_one(version: str, wanted: str, *, expected: bool) -> None:
+    assert matches(version, wanted) is expected
+
+
+@pytest.mark.parametrize("version", ["1.36.4", "1.36"])
+def test_minor_as_the_repository_names_it(version: str) -> None:
+    assert minor(version) == "v1.36"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        OLD,
+        "deb [signed-by=/k.gpg] http://apt.kubernetes.io kubernetes-xenial main",
+        "deb https://packages.example.com/apt kubernetes-xenial main",
+        "deb [signed-by=/k.gpg] https://pkgs.k8s.io/core:/stable:/v1.30/deb/ /",
+        f"deb [trusted=yes] {URL} /",
+    ],
+)
+def test_stale_line_goes_and_the_others_stay(entry: str) -> None:
+    assert without_stale_entries(f"{entry}\n", URL, deb822=False) == ""
+    assert without_stale_entries(f"# mine\n{OWN}\n{entry}\n", URL, deb822=False) == f"# mine\n{OWN}\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{OWN}\n",
+        f"# {OLD}\n{OWN}\n",
+        "deb https://packages.example.com/apt cloud-sdk main\n",
+        "",
+    ],
+)
+def test_file_without_stale_entries_is_left_as_it_is(text: str) -> None:
+    assert without_stale_entries(text, URL, deb822=False) == text
+
+
+def test_stale_paragraph_goes_and_the_others_stay() -> None:
+    own = "Types: deb\nURIs: https://debian.example/debian\nSuites: trixie"
+    stale = "Types: deb\nURIs: https://pkgs.k8s.io/core:/stable:/v1.30/deb/\nSuites: /"
+    assert without_stale_entries(f"{own}\n\n{stale}\n", URL, deb822=True) == f"{own}\n"
+    assert without_stale_entries(f"{stale}\n", URL, deb822=True) == ""
+    assert without_stale_entries(f"{own}\n\n\n{own}\n", URL, deb822=True) == f"{own}\n\n\n{own}\n"

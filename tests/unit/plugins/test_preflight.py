@@ -1,0 +1,95 @@
+from typing import Any
+
+import pytest
+from ansible_collections.kubestrap.cluster.plugins.action.preflight_verdict import compare_hosts
+from ansible_collections.kubestrap.cluster.plugins.modules.preflight import (
+    is_loopback,
+    parse_listeners,
+    parse_nameservers,
+    parse_routes,
+    parse_server,
+)
+
+ROUTES = """\
+Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+eth0\t00000000\t0100630A\t0003\t0\t0\t0\t00000000\t0\t0\t0
+eth0\t0000630A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
+cni0\t0000F40A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
+"""
+SIX = "00000000000000000000000000000000"
+TCP6 = f"""\
+  sl  local_address remote_address st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: {SIX}:192B {SIX}:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 x
+   1: {SIX}:280A {SIX}:A000 01 00000000:00000000 00:00000000 00000000     0        0 4712 1 x
+"""
+
+
+def test_routes_without_the_default_one() -> None:
+    assert [(str(route.network), route.interface) for route in parse_routes(ROUTES)] == [
+        ("10.99.0.0/24", "eth0"),
+        ("10.244.0.0/24", "cni0"),
+    ]
+
+
+def test_only_listening_sockets_take_a_port() -> None:
+    assert parse_listeners(TCP6) == {6443: "4711"}
+
+
+def test_nameservers_and_loops() -> None:
+    servers = parse_nameservers("# nameserver 1.1.1.1\nnameserver 127.0.0.53\n nameserver fe80::1%eth0\nsearch x\n")
+    assert servers == ["127.0.0.53", "fe80::1%eth0"]
+    assert [is_loopback(server) for server in [*servers, "::1", "10.0.0.2", "no address"]] == [
+        True,
+        False,
+        True,
+        False,
+        False,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "server"),
+    [
+        ("clusters:\n- cluster:\n    server: https://10.0.0.11:6443\n", "10.0.0.11:6443"),
+        ('    server: "https://api.example"\n', "api.example:443"),
+        ("    server: https://[fd00::1]:6443\n", "[fd00::1]:6443"),
+        ("users: []\n", ""),
+    ],
+)
+def test_api_server_of_a_kubeconfig(text: str, server: str) -> None:
+    assert parse_server(text) == server
+
+
+def host(name: str, *, control_plane: bool = False, **facts: Any) -> dict[str, Any]:
+    return {"hostname": name, "machine_id": f"id-of-{name}", "addresses": [], "control_plane": control_plane, **facts}
+
+
+def ids(host_name: str, facts: dict[str, Any], api_endpoint: str = "") -> list[str]:
+    return [finding["id"] for finding in compare_hosts(host_name, facts, api_endpoint)]
+
+
+def test_different_hosts_go_together() -> None:
+    facts = {"cp": host("cp", control_plane=True, addresses=["10.0.0.1"]), "w": host("w", api_server="10.0.0.1:6443")}
+    assert ids("cp", facts) == ids("w", facts) == []
+
+
+def test_two_hosts_with_one_name_or_one_machine_id_are_both_told() -> None:
+    facts = {"a": host("same"), "b": host("same"), "c": host("c", machine_id="id-of-d"), "d": host("d")}
+    assert {name: ids(name, facts) for name in facts} == {
+        "a": ["host-name-twice", "machine-id-twice"],
+        "b": ["host-name-twice", "machine-id-twice"],
+        "c": ["machine-id-twice"],
+        "d": ["machine-id-twice"],
+    }
+
+
+def test_node_of_another_cluster_is_told_unless_the_address_is_declared() -> None:
+    facts = {"cp": host("cp", control_plane=True, addresses=["10.0.0.1"]), "w": host("w", api_server="10.9.9.9:6443")}
+    assert ids("w", facts) == ["other-cluster"]
+    # Whether it is the declared address was compared on the host.
+    assert ids("w", facts, api_endpoint="10.9.9.9:6443") == []
+
+
+def test_evidence_names_the_other_host() -> None:
+    findings = compare_hosts("a", {"a": host("x", machine_id="1"), "b": host("x", machine_id="2")}, "")
+    assert "b" in findings[0]["evidence"].split()[-1]
