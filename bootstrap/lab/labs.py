@@ -138,8 +138,8 @@ def describe() -> list[str]:
         return ["No lab. Make one: kubestrap lab up"]
     lines = []
     for name, directory in sorted(directories.items()):
-        inventory_file = directory / "inventory.yml"
-        lines.append(f"{name}  {inventory_file if inventory_file.exists() else f'({inventory_file} is gone)'}")
+        file = directory / "inventory.yml"
+        lines.append(f"{name}  {file if file.exists() else f'(not ready: kubestrap lab up --name {name})'}")
         lines += [f"  {host.name:<20} {host.group:<14} {host.address:<16} {host.state}" for host in labs.get(name, [])]
     return lines
 
