@@ -5,7 +5,7 @@ import json
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -72,11 +72,10 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _described(make, *arguments: str, epilog: str, **options: str) -> argparse.ArgumentParser:  # type: ignore[no-untyped-def] # noqa: ANN001
-    found: argparse.ArgumentParser = make(
-        *arguments, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter, **options
-    )
-    return found
+def _described(
+    make: Callable[..., argparse.ArgumentParser], *arguments: str, epilog: str, **options: str
+) -> argparse.ArgumentParser:
+    return make(*arguments, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
 
 
 def _add_verb(

@@ -27,25 +27,9 @@ class InventoryError(KubestrapError):
     exit_code = 2
 
 
-class BlockersFoundError(KubestrapError):
-    """A host lacks something Kubernetes needs."""
-
-    exit_code = 3
-
-
-class HostsUnreachableError(KubestrapError):
-    """Ansible cannot work on a host that is needed; `details` holds host, cause and fix."""
-
-    exit_code = 4
 
 
 class StepFailedError(KubestrapError):
     """A step failed on a host, or a program on this machine did not do its work."""
 
     exit_code = 5
-
-
-class InterruptedRunError(KubestrapError):
-    """A person stopped the program."""
-
-    exit_code = 130

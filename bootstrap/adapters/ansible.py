@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 import ansible_runner
 
@@ -96,7 +96,7 @@ def _literal(value: Any) -> Any:
     return [_literal(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _follow(
+def _follow(  # noqa: C901 - one loop, told in order
     arguments: Mapping[str, Any], interruption: "_Interruption", log: Path, handle: Callable[[Event], None]
 ) -> int:
     """Run in a thread and handle the events here, because a slow handler breaks ansible-runner."""
@@ -156,7 +156,7 @@ class _Interruption:
         self._running: dict[str, str] = {}
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> "_Interruption":
+    def __enter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM):
             self._before[number] = signal.signal(number, self._count)
         return self

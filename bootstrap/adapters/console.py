@@ -93,7 +93,7 @@ class PlainReporter:
 @dataclass(slots=True)
 class _Row:
     stage: str = ""
-    task: str = "waiting"
+    task: str = "connecting"
     since: float = 0.0
     changed: int = 0
     state: str = ""
@@ -163,6 +163,8 @@ class LiveReporter:
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))
+        for _ in range(4):
+            table.add_column(no_wrap=True, overflow="ellipsis")
         now = time.monotonic()
         for name, row in self._rows.items():
             table.add_row(name, row.stage, row.task, f"{now - row.since:.0f} s", style=row.state or None)

@@ -310,7 +310,7 @@ def _logged_in(target: Target) -> Iterator[paramiko.SSHClient]:
                 port=target.port,
                 username=target.user,
                 password=target.password,
-                key_filename=[str(path) for path in target.key_files] or None,
+                key_filename=[str(path) for path in target.key_files] or None,  # type: ignore[arg-type] # a list is fine
                 sock=connection,
                 timeout=STEP_SECONDS,
                 banner_timeout=STEP_SECONDS,

@@ -1,12 +1,11 @@
 """What every verb that works on a cluster does: check the inventory, try the connections, run one playbook."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bootstrap.errors import HostsUnreachableError, InventoryError, UsageError
+from bootstrap.errors import InventoryError, UsageError
 from bootstrap.model.cluster import Cluster, Host, cluster_from, limit_hosts
 from bootstrap.model.events import Event, event_data
-from bootstrap.model.probe import ProbeResult
 from bootstrap.model.summary import summarize
 from bootstrap.model.validation import validate
 from bootstrap.ports import Playbook, Request, Tools
@@ -33,7 +32,7 @@ def validated(request: Request, tools: Tools, *, manifests: bool, images: bool) 
         if not lines:
             return cluster
     noun = "mistake" if len(lines) == 1 else "mistakes"
-    raise InventoryError(f"{len(lines)} {noun} in the inventory; nothing was started", details=lines)
+    raise InventoryError(f"{len(lines)} {noun}; nothing was started", details=lines)
 
 
 def play(request: Request, tools: Tools, cluster: Cluster, *, variables: Mapping[str, Any] | None = None) -> int:
@@ -43,8 +42,14 @@ def play(request: Request, tools: Tools, cluster: Cluster, *, variables: Mapping
     tools.reporter.start(request.command, cluster, hosts)
     results = tools.hosts.probe(hosts, cluster.directory)
     lost = [result for result in results if not result.ok]
+    unreachable = {result.host: result.sentence for result in lost}
+    if _pointless(request, hosts, unreachable):
+        summary = summarize(
+            request.command, cluster, (), seconds=tools.clock() - started, targets=hosts, unreachable=unreachable
+        )
+        tools.reporter.finish(summary)
+        return summary.exit_code
     tools.reporter.set_aside(lost)
-    _require(request, hosts, lost)
     run = tools.state.run()
     events: list[Event] = []
 
@@ -72,7 +77,8 @@ def play(request: Request, tools: Tools, cluster: Cluster, *, variables: Mapping
         cluster,
         events,
         seconds=tools.clock() - started,
-        unreachable={result.host: result.sentence for result in lost},
+        targets=hosts,
+        unreachable=unreachable,
         interrupted=outcome.interrupted,
         ansible_code=outcome.code,
         run_directory=str(run.directory),
@@ -93,12 +99,10 @@ def _chosen(request: Request, cluster: Cluster) -> tuple[Host, ...]:
     return hosts
 
 
-def _require(request: Request, hosts: tuple[Host, ...], lost: list[ProbeResult]) -> None:
-    """Stop where the work makes no sense without the hosts that are lost."""
-    names = {result.host for result in lost}
-    needed = [host.name for host in hosts if host.role == "control_plane" and host.name in names]
-    if len(names) == len(hosts) or (needed and request.command != "check"):
-        raise HostsUnreachableError(
-            "Ansible cannot work on every host that is needed; nothing was started",
-            details=[f"{result.host}: {result.sentence}" for result in lost],
-        )
+def _pointless(request: Request, hosts: Sequence[Host], unreachable: Mapping[str, str]) -> bool:
+    """Tell whether the work makes no sense without the hosts that are out of reach."""
+    if len(unreachable) == len(hosts):
+        return True
+    return request.command != "check" and any(
+        host.role == "control_plane" and host.name in unreachable for host in hosts
+    )

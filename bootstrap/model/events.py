@@ -145,7 +145,7 @@ def _stage(data: Mapping[str, Any]) -> str:
 
 def _name(data: Mapping[str, Any]) -> str:
     name = str(data.get("task") or data.get("task_action") or "")
-    return name.rpartition(" | ")[2]
+    return "Check the arguments" if name.startswith("Validating arguments") else name.rpartition(" | ")[2]
 
 
 def _message(result: Mapping[str, Any]) -> str:

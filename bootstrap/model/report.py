@@ -104,18 +104,19 @@ def _verdict(summary: Summary) -> Iterator[str]:
         yield f"Everything that was said: {summary.run_directory}/ansible.log"
 
 
-def _sentence(summary: Summary) -> str:
+def _sentence(summary: Summary) -> str:  # noqa: PLR0911 - one return an exit code
     seconds = f"{summary.seconds:.0f} s"
+    again = f" and run `kubestrap {summary.command}` again"
     hosts = ", ".join(sorted({failure.host for failure in summary.failures} | set(summary.unreachable)))
     match summary.exit_code:
         case 0:
             return _done(summary, seconds)
         case x if x == BLOCKED:
-            return f"{_count(summary.blockers, 'blocker')}: fix them and run `kubestrap {summary.command}` again. {seconds}."
+            return f"{_count(summary.blockers, 'blocker')}: fix what is said above{again}. {seconds}."
         case x if x == UNREACHABLE:
             return f"Not done: {hosts} cannot be reached. {seconds}."
         case x if x == WORKERS_SET_ASIDE:
-            return f"Done, but without {hosts}: fix what is said above and run `kubestrap {summary.command}` again. {seconds}."
+            return f"Done, but without {hosts}: fix what is said above{again}. {seconds}."
         case x if x == APP_FAILED:
             return f"The cluster is up, the app is not: fix it and run `kubestrap deploy`. {seconds}."
         case x if x == INTERRUPTED:
@@ -123,7 +124,7 @@ def _sentence(summary: Summary) -> str:
         case x if x == BUG:
             return "The playbook did not start. This is a bug in kubestrap: please report it with the log."
         case _:
-            return f"Failed on {hosts}: fix what is said above and run `kubestrap {summary.command}` again. {seconds}."
+            return f"Failed on {hosts}: fix what is said above{again}. {seconds}."
 
 
 def _done(summary: Summary, seconds: str) -> str:

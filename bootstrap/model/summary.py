@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bootstrap.model.cluster import Cluster
+from bootstrap.model.cluster import Cluster, Host
 from bootstrap.model.events import App, Event, Finding, Message, Node, PlaybookFinished, TaskFinished, TaskStarted
 
 # Role that judges hosts, and role whose failure alone leaves a working cluster.
@@ -122,6 +122,7 @@ def summarize(
     events: Sequence[Event],
     *,
     seconds: float,
+    targets: Sequence[Host] = (),
     unreachable: Mapping[str, str] | None = None,
     interrupted: bool = False,
     ansible_code: int = 0,
@@ -131,9 +132,10 @@ def summarize(
 
     Args:
         command: The verb.
-        cluster: The hosts of the run, also those set aside before it.
+        cluster: All of its hosts.
         events: What was reported, in order.
         seconds: Duration of the whole command.
+        targets: The hosts the command was meant for.
         unreachable: Hosts found out of reach before the run, and why.
         interrupted: Whether a person stopped it.
         ansible_code: Exit code of ansible-playbook.
@@ -157,6 +159,7 @@ def summarize(
         command,
         cluster,
         failures=failures,
+        targets={host.name for host in targets},
         lost=set(lost),
         findings=findings,
         ran={event.host for event in events if isinstance(event, TaskStarted | TaskFinished)},
@@ -190,6 +193,7 @@ def _exit_code(  # noqa: C901, PLR0911 - one line a rule, in the order they coun
     cluster: Cluster,
     *,
     failures: Sequence[TaskFinished],
+    targets: set[str],
     lost: set[str],
     findings: Mapping[str, Sequence[Finding]],
     ran: set[str],
@@ -215,7 +219,7 @@ def _exit_code(  # noqa: C901, PLR0911 - one line a rule, in the order they coun
         return UNREACHABLE
     if any(failure.host not in workers and failure.stage != APP for failure in failures):
         return STEP_FAILED
-    if lost and len(lost) == len(cluster.hosts):
+    if lost and lost >= targets:
         return UNREACHABLE
     if any(failure.stage == APP for failure in failures) or (app is not None and not app.ok and command != "status"):
         return APP_FAILED

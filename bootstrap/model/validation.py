@@ -41,7 +41,7 @@ def _members(inventory: Inventory) -> list[str]:
     return list(dict.fromkeys(name for group in _GROUPS for name in inventory.groups.get(group, ())))
 
 
-def _group_problems(inventory: Inventory) -> Iterator[Problem]:
+def _group_problems(inventory: Inventory) -> Iterator[Problem]:  # noqa: C901 - a list of rules
     control_planes = inventory.groups.get(CONTROL_PLANE_GROUP, ())
     workers = inventory.groups.get(WORKERS_GROUP, ())
     if not inventory.variables and not control_planes and not workers:
@@ -55,7 +55,7 @@ def _group_problems(inventory: Inventory) -> Iterator[Problem]:
         yield Problem(text=f"the group {CONTROL_PLANE_GROUP} has no host; a cluster needs one control plane")
     if len(control_planes) > 1:
         yield Problem(
-            text=f"several control planes are not supported yet; leave one in {CONTROL_PLANE_GROUP} and move the others to {WORKERS_GROUP}",
+            text=f"several control planes are not supported yet; leave one, make the others {WORKERS_GROUP}",
             hosts=tuple(control_planes),
         )
     for name in sorted(set(control_planes) & set(workers)):
@@ -110,7 +110,7 @@ def _network_problems(inventory: Inventory, declaration: Declaration) -> Iterato
         )
     if pods and pods.prefixlen <= NODE_PREFIX and len(members) > 2 ** (NODE_PREFIX - pods.prefixlen):
         room = 2 ** (NODE_PREFIX - pods.prefixlen)
-        text = f"cluster_pod_cidr {pods} has room for {room} nodes (a /{NODE_PREFIX} each), the inventory has {len(members)}; take a larger network"
+        text = f"cluster_pod_cidr {pods} has room for {room} nodes, not {len(members)}; take a larger network"
         yield Problem(text=text, variable="cluster_pod_cidr")
     for host in members:
         values = inventory.variables.get(host, {})
@@ -118,7 +118,7 @@ def _network_problems(inventory: Inventory, declaration: Declaration) -> Iterato
             address = _address(values.get(source, host if source == "ansible_host" else ""))
             for name, network in networks.items():
                 if address is not None and address in network:
-                    text = f"{name} {network} contains the host's own address {address}; choose a network that no host uses"
+                    text = f"{name} {network} contains the host's address {address}; choose a network without hosts"
                     yield Problem(text=text, variable=name, hosts=(host,))
 
 

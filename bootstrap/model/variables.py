@@ -90,7 +90,7 @@ def value_problem(value: Any, variable: Variable) -> str | None:
     return None
 
 
-def _type_problem(value: Any, wanted: str) -> str | None:  # noqa: PLR0911 - one return a type
+def _type_problem(value: Any, wanted: str) -> str | None:  # noqa: C901, PLR0911 - one case a type
     match wanted:
         case "str":
             if isinstance(value, bool):
@@ -109,6 +109,8 @@ def _type_problem(value: Any, wanted: str) -> str | None:  # noqa: PLR0911 - one
         case "dict":
             if not isinstance(value, Mapping):
                 return f"is {_kind(value)}, but must be a mapping (key: value)"
+        case _:
+            pass
     return None
 
 
