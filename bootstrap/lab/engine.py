@@ -43,7 +43,11 @@ def inspect(kind: str, filters: Sequence[str] = ()) -> list[dict[str, Any]]:
     template = "{{.Name}}" if kind == "volume" else "{{.ID}}"
     options = [word for value in filters for word in ("--filter", value)]
     names = docker(kind, "ls", *everything, "--format", template, *options).split()
-    found: list[dict[str, Any]] = json.loads(docker(kind, "inspect", *names)) if names else []
+    if not names:
+        return []
+    # What another lab removed since the listing is left out of the answer, with an error for each.
+    answer = subprocess.run(["docker", kind, "inspect", *names], capture_output=True, check=False)
+    found: list[dict[str, Any]] = json.loads(answer.stdout)
     return found
 
 
