@@ -4,15 +4,15 @@ import argparse
 import concurrent.futures
 import hashlib
 import json
-import os
 import pathlib
 import sys
 import tarfile
 
-from tests.upstream import debian, images, recipes, servers
+from bootstrap.errors import KubestrapError
+from tests.upstream import debian, images, packages, recipes, servers
 from tests.upstream.cache import Cache
 from tests.upstream.golang import Go
-from tests.upstream.tools import UpstreamError, need, say
+from tests.upstream.tools import UpstreamError, end_running, need, say
 
 _CRI_DOCKERD_ARCHIVE = f"cri-dockerd-{recipes.CRI_DOCKERD.removeprefix('v')}.{recipes.ARCHITECTURE}.tgz"
 _FLANNEL_MANIFEST = "kube-flannel.yml"
@@ -24,20 +24,30 @@ def build(cache: Cache) -> None:
     need("dpkg-deb", "gpg", "openssl")
     # What waits for the network and what keeps the processors busy goes on side by side.
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        main = pool.submit(_build_all, cache, go, recipes.CLUSTER, recipes.FLANNEL_DAEMON)
-        debian_programs = pool.submit(debian.programs, cache)
-        key = pool.submit(debian.signing_key, cache)
-        others = pool.submit(_build_all, cache, go, recipes.FLANNEL_CNI_PLUGIN, recipes.CRI_DOCKERD_DAEMON)
-        built = {**main.result(), **others.result()}
-        userland = debian_programs.result() / debian.USERLAND
-        repository = debian.repository(cache, built, key.result())
+        lanes = (
+            pool.submit(_build_all, cache, go, recipes.CLUSTER, recipes.FLANNEL_DAEMON),
+            pool.submit(_build_all, cache, go, recipes.FLANNEL_CNI_PLUGIN, recipes.CRI_DOCKERD_DAEMON),
+            pool.submit(debian.programs, cache),
+            pool.submit(packages.signing_key, cache),
+        )
+        try:
+            # Minutes of building are not waited for when something else has failed already.
+            for lane in concurrent.futures.as_completed(lanes):
+                lane.result()
+        except BaseException:
+            end_running()
+            raise
+    cluster, others, debian_programs, key = lanes
+    built = {**cluster.result(), **others.result()}
+    userland = debian_programs.result() / debian.USERLAND
+    repository = packages.repository(cache, built, key.result())
     shelf = _shelf(cache)
     for image in recipes.IMAGES:
         made = images.build(cache, image, built, userland)
         for name in image.names:
             images.publish(shelf, name, made)
     files = _files(cache)
-    _point(files / debian.repository_path(), repository)
+    _point(files / packages.repository_path(), repository)
     _point(files / _CRI_DOCKERD_ARCHIVE, _cri_dockerd_archive(cache, built["cri-dockerd"]))
     manifest = go.module_file("github.com/flannel-io/flannel", recipes.FLANNEL, f"Documentation/{_FLANNEL_MANIFEST}")
     _point(files / _FLANNEL_MANIFEST, manifest)
@@ -100,7 +110,7 @@ def up(cache: Cache) -> pathlib.Path:
         digest = hashlib.file_digest(archive, "sha256").hexdigest()
     variables = {
         "cluster_kubernetes_repository": f"{files}/core:/stable:/{{minor}}/deb/",
-        "cluster_kubernetes_repository_key_fingerprint": debian.fingerprint(debian.signing_key(cache)),
+        "cluster_kubernetes_repository_key_fingerprint": packages.fingerprint(packages.signing_key(cache)),
         "cluster_image_registry": registry,
         "cluster_flannel_image_registry": f"{registry}/flannel-io",
         "cluster_registry_ca_certificates": {registry: (servers.authority(cache) / "ca.pem").read_text()},
@@ -138,45 +148,56 @@ def _existing(path: pathlib.Path) -> pathlib.Path:
     return path
 
 
+_COMMANDS = {
+    "up": "build what is missing, start the servers, print the path of the variables file",
+    "down": "stop the servers; what was built stays in the cache",
+    "status": "print where the servers answer; exit code 1 when one does not run",
+    "build": "build what is missing, start nothing",
+    "variables": "print the path of the variables file",
+    "kubectl": "print the path of a kubectl for this machine",
+}
+
+
+def _run(command: str, cache: Cache) -> int:
+    match command:
+        case "status":
+            return 0 if status(cache) else 1
+        case "variables":
+            print(_existing(_variables(cache)))
+            return 0
+        case "kubectl":
+            print(_existing(_kubectl(cache)))
+            return 0
+        case _:
+            pass
+    with cache.lock():
+        if command == "up":
+            print(up(cache))
+        elif command == "build":
+            build(cache)
+        else:
+            down(cache)
+    return 0
+
+
 def main() -> int:
     """Run the command line; its exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.upstream", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, help_text in {
-        "up": "build what is missing, start the servers, print the path of the variables file",
-        "down": "stop the servers; what was built stays in the cache",
-        "status": "print where the servers answer; exit code 1 when one does not run",
-        "build": "build what is missing, start nothing",
-        "variables": "print the path of the variables file",
-        "kubectl": "print the path of a kubectl for this machine",
-    }.items():
-        commands.add_parser(name, help=help_text, description=help_text)
+    for name, text in _COMMANDS.items():
+        commands.add_parser(name, help=text, description=text)
     command = parser.parse_args().command
-    cache = Cache.of_user()
     try:
-        match command:
-            case "up":
-                with cache.lock():
-                    print(up(cache))
-            case "down":
-                with cache.lock():
-                    down(cache)
-            case "status":
-                return 0 if status(cache) else 1
-            case "build":
-                with cache.lock():
-                    build(cache)
-            case "variables":
-                print(_existing(_variables(cache)))
-            case "kubectl":
-                print(_existing(_kubectl(cache)))
+        return _run(command, Cache.of_user())
+    except KubestrapError as error:
+        print(error, *error.details, sep="\n", file=sys.stderr)
+        return error.exit_code
     except UpstreamError as error:
         print(error, file=sys.stderr)
         return 5
     except KeyboardInterrupt:
         print("Interrupted. What was finished is kept; the next run goes on from there.", file=sys.stderr)
-        os._exit(130)
-    return 0
+        return 130
 
 
 if __name__ == "__main__":

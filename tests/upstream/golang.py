@@ -9,7 +9,7 @@ import shutil
 
 from tests.upstream.cache import Cache
 from tests.upstream.recipes import GoBuild
-from tests.upstream.tools import UpstreamError, need, run
+from tests.upstream.tools import UpstreamError, need, run, say
 
 _NEEDED = (1, 26)
 _ENVIRONMENT = {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=mod", "GOWORK": "off"}
@@ -38,10 +38,18 @@ class Go:
         def make(place: pathlib.Path) -> None:
             if build.cgo:
                 need("gcc")
-            module = self._module(cache, build)
-            self._compile(module, build, place)
+            say(f"{build.name}: {', '.join(program.name for program in build.programs)}")
+            self._compile(self._module(cache, build), build, place)
 
-        return cache.product(build.name, {**build.recipe(), "go": self.version}, make)
+        recipe = {
+            "go": self.version,
+            "arguments": _arguments(build),
+            "environment": _environment(build),
+            "modules": build.modules,
+            "replaced like": [build.replaced_like, build.staging],
+            "sources": {str(file): file.read_text() for file in build.source_files()},
+        }
+        return cache.product(build.name, recipe, make)
 
     def module_file(self, module: str, version: str, path: str) -> pathlib.Path:
         """A file of a published module, as its repository has it at that version."""
@@ -78,22 +86,26 @@ class Go:
         return "\n".join(lines) + "\n"
 
     def _compile(self, module: pathlib.Path, build: GoBuild, place: pathlib.Path) -> None:
-        linker = ["-s", "-w", *(f"-X {name}={value}" for name, value in build.linker_variables.items())]
-        tags: list[str] = []
-        if build.cgo:
-            linker.append("-extldflags -static")
-            tags = ["-tags", "netgo,osusergo"]
         output = place / "programs"
         output.mkdir()
-        run(
-            *(self.program, "build", "-trimpath", *tags, "-ldflags", " ".join(linker)),
-            *("-o", f"{output}/", *(program.package for program in build.programs)),
-            cwd=module,
-            env={**_ENVIRONMENT, "CGO_ENABLED": "1" if build.cgo else "0"},
-        )
+        run(self.program, *_arguments(build), cwd=module, env={**_environment(build), "GOBIN": str(output)})
         for program in build.programs:
             (output / program_name(program.package)).rename(place / program.name)
         output.rmdir()
+
+
+def _arguments(build: GoBuild) -> list[str]:
+    linker = ["-s", "-w", *(f"-X {name}={value}" for name, value in build.linker_variables.items())]
+    tags = []
+    if build.cgo:
+        linker.append("-extldflags -static")
+        tags = ["-tags", "netgo,osusergo"]
+    packages = [program.package for program in build.programs]
+    return ["install", "-trimpath", *tags, "-ldflags", " ".join(linker), *packages]
+
+
+def _environment(build: GoBuild) -> dict[str, str]:
+    return {**_ENVIRONMENT, "CGO_ENABLED": "1" if build.cgo else "0"}
 
 
 def replacements(go_mod: str, staging: str) -> list[str]:

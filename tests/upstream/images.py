@@ -12,7 +12,7 @@ import tarfile
 import tempfile
 
 from tests.upstream.cache import Cache
-from tests.upstream.recipes import ARCHITECTURE, Image
+from tests.upstream.recipes import ARCHITECTURE, KUBERNETES_DATE, Image
 
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -43,6 +43,7 @@ def build(cache: Cache, image: Image, built: dict[str, pathlib.Path], userland: 
             layers.append(_add_layer(place, {str(f.relative_to(userland)): f for f in sorted(userland.rglob("*"))}))
         layers.append(_add_layer(place, {path: built[name] for path, name in image.files.items()}))
         config = {
+            "created": KUBERNETES_DATE,
             "architecture": ARCHITECTURE,
             "os": "linux",
             "config": {"Env": [_PATH], "Entrypoint": list(image.entrypoint), "User": image.user, "WorkingDir": "/"},

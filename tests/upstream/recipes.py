@@ -57,13 +57,6 @@ class GoBuild:
     sources: tuple[pathlib.Path, ...] = ()
     cgo: bool = False
 
-    def recipe(self) -> dict[str, object]:
-        """Everything that decides what comes out, except the compiler."""
-        return {
-            **dataclasses.asdict(self),
-            "sources": {str(file.relative_to(HERE)): file.read_text() for file in self.source_files()},
-        }
-
     def source_files(self) -> list[pathlib.Path]:
         """The files of our own programs."""
         return sorted(file for folder in self.sources for file in folder.glob("*.go"))

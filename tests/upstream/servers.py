@@ -14,13 +14,16 @@ import sys
 import time
 from collections.abc import Callable
 
+from bootstrap.lab import engine
 from tests.upstream.cache import Cache
-from tests.upstream.tools import UpstreamError, need, run, say
+from tests.upstream.tools import UpstreamError, run, say
 
 _REGISTRY_PORT = 15443
 _FILES_PORT = 15080
 _PORTS_TRIED = 50
 _SECONDS_TO_START = 15
+# Kept, because Python complains about the end of an object whose process goes on.
+_children: list[subprocess.Popen[bytes]] = []
 _NETWORK = "kubestrap-upstream"
 # Set aside for tests of networks, so neither Docker nor an office uses them.
 _SUBNETS = [f"198.19.255.{start}/29" for start in range(0, 64, 8)]
@@ -33,28 +36,35 @@ def ensure_network() -> str:
     a host that runs Docker itself has the same one.
 
     Raises:
-        UpstreamError: Docker Engine does not run, or no subnet is free.
+        KubestrapError: There is no Docker Engine, and none can be started.
+        UpstreamError: No subnet is free.
     """
-    need("docker")
-    networks = run("docker", "network", "ls", "--format", "{{.Name}}").split()
-    if _NETWORK not in networks:
-        for number, subnet in enumerate(_SUBNETS, start=1):
-            try:
-                run("docker", "network", "create", "--subnet", subnet, _NETWORK)
-            except UpstreamError:
-                if number == len(_SUBNETS):
-                    raise
-            else:
-                break
+    engine.ensure_running(say)
+    if not _network_exists():
+        _create_network()
     subnet = run("docker", "network", "inspect", _NETWORK, "--format", "{{(index .IPAM.Config 0).Subnet}}").strip()
     # Docker gives the first address to the machine; not every version says so.
     return str(next(ipaddress.ip_network(subnet).hosts()))
 
 
+def _network_exists() -> bool:
+    return _NETWORK in run("docker", "network", "ls", "--format", "{{.Name}}").split()
+
+
+def _create_network() -> None:
+    for subnet in _SUBNETS:
+        try:
+            run("docker", "network", "create", "--subnet", subnet, _NETWORK)
+        except UpstreamError as error:
+            reason = error
+        else:
+            return
+    raise reason
+
+
 def remove_network() -> None:
     """Remove our network from Docker."""
-    networks = run("docker", "network", "ls", "--format", "{{.Name}}").split()
-    if _NETWORK in networks:
+    if engine.is_running() and _network_exists():
         run("docker", "network", "rm", _NETWORK)
 
 
@@ -129,21 +139,22 @@ class Server:
         record = self._running()
         if record:
             pid = int(str(record["pid"]))
-            os.kill(pid, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
             deadline = time.monotonic() + 5
             while _started(pid) == record["started"]:
-                # The child of this very process stays a zombie until asked for.
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(pid, os.WNOHANG)
+                for child in _children:
+                    child.poll()
                 if time.monotonic() > deadline:
-                    os.kill(pid, signal.SIGKILL)
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
                 time.sleep(0.02)
         self._record.unlink(missing_ok=True)
         return record is not None
 
     def _start(self, command: list[str]) -> subprocess.Popen[bytes]:
         with self._log.open("wb") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 command,
                 cwd="/",
                 stdin=subprocess.DEVNULL,
@@ -152,6 +163,8 @@ class Server:
                 # Ctrl-C and the end of this command are not for it.
                 start_new_session=True,
             )
+        _children.append(process)
+        return process
 
     def _running(self) -> dict[str, object] | None:
         try:
@@ -159,16 +172,21 @@ class Server:
         except (FileNotFoundError, ValueError):
             return None
         # The number alone may belong to another program by now.
-        return record if _started(int(str(record["pid"]))) == record["started"] else None
+        started = _started(int(str(record["pid"])))
+        return record if started is not None and started == record["started"] else None
 
 
 def _started(pid: int) -> int | None:
-    """When a process was started, in ticks since boot; None when there is none."""
+    """When a process was started, in ticks since boot; None when there is none, or it has ended."""
     try:
         status = pathlib.Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return int(status.rpartition(")")[2].split()[19])
+    state, *fields = status.rpartition(")")[2].split()
+    if state == "Z" and int(fields[16]) <= 1:
+        # Ended with all its threads; only its parent has not asked for it yet.
+        return None
+    return int(fields[18])
 
 
 def _is_free(address: str, port: int) -> bool:
@@ -189,7 +207,8 @@ def authority(cache: Cache) -> pathlib.Path:
         place.chmod(0o700)
         run(
             *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-            *("-keyout", place / "ca.key", "-out", place / "ca.pem", "-days", "3650", *subject),
+            *("-keyout", place / "ca.key", "-out", place / "ca.pem", "-days", "3650"),
+            *subject,
         )
 
     return cache.product("certificate authority", subject, make)
@@ -234,8 +253,8 @@ def ensure_registry(cache: Cache, program: pathlib.Path, shelf: pathlib.Path, ad
             "log: {level: warn}\n"
             f"storage: {{filesystem: {{rootdirectory: {json.dumps(str(shelf))}}},"
             " maintenance: {readonly: {enabled: true}}}\n"
-            f'http: {{addr: "{address}:{port}",'
-            f" tls: {{certificate: {json.dumps(str(tls / 'server.pem'))}, key: {json.dumps(str(tls / 'server.key'))}}}}}\n"
+            f'http: {{addr: "{address}:{port}", tls: {{certificate: {json.dumps(str(tls / "server.pem"))},'
+            f" key: {json.dumps(str(tls / 'server.key'))}}}}}\n"
         )
         return [str(program), "serve", str(configuration)]
 
@@ -243,7 +262,7 @@ def ensure_registry(cache: Cache, program: pathlib.Path, shelf: pathlib.Path, ad
         return _answers(http.client.HTTPSConnection(endpoint, timeout=5, context=trust), "/v2/")
 
     recipe = [str(program), str(shelf), str(tls)]
-    return server(cache, "registry").ensure(recipe, address, _REGISTRY_PORT, command, healthy)
+    return Server(cache, "registry").ensure(recipe, address, _REGISTRY_PORT, command, healthy)
 
 
 def ensure_files(cache: Cache, root: pathlib.Path, probe: str, address: str) -> str:
@@ -264,7 +283,7 @@ def ensure_files(cache: Cache, root: pathlib.Path, probe: str, address: str) -> 
         return _answers(http.client.HTTPConnection(endpoint, timeout=5), probe)
 
     recipe = [program.read_text(), str(root)]
-    return server(cache, "files").ensure(recipe, address, _FILES_PORT, command, healthy)
+    return Server(cache, "files").ensure(recipe, address, _FILES_PORT, command, healthy)
 
 
 def _answers(connection: http.client.HTTPConnection, path: str) -> bool:
@@ -275,11 +294,6 @@ def _answers(connection: http.client.HTTPConnection, path: str) -> bool:
         return False
     finally:
         connection.close()
-
-
-def server(cache: Cache, name: str) -> Server:
-    """A server by name: `registry` or `files`."""
-    return Server(cache, name)
 
 
 NAMES = ("registry", "files")

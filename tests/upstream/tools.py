@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 
 _started = time.monotonic()
 _printing = threading.Lock()
+_running: set[subprocess.Popen[str]] = set()
 
 
 class UpstreamError(Exception):
@@ -46,26 +48,40 @@ def run(
     Raises:
         UpstreamError: It ended with another exit code than 0.
     """
-    done = subprocess.run(
+    process = subprocess.Popen(
         command,
         cwd=cwd,
         env={**os.environ, **(env or {})},
-        input=stdin,
-        stdin=subprocess.DEVNULL if stdin is None else None,
-        capture_output=True,
+        stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
     )
-    if done.returncode:
+    _running.add(process)
+    try:
+        stdout, stderr = process.communicate(stdin)
+    finally:
+        _running.discard(process)
+    if process.returncode:
         words = " ".join(map(str, command))
         words = words if len(words) < 200 else words[:200] + " ..."
-        last = "\n".join(f"  {line}" for line in (done.stdout + done.stderr).splitlines()[-25:])
-        raise UpstreamError(f"{words}\nended with exit code {done.returncode}:\n{last}")
-    return done.stdout
+        last = "\n".join(f"  {line}" for line in (stdout + stderr).splitlines()[-25:])
+        raise UpstreamError(_without_hosts(f"{words}\nended with exit code {process.returncode}:\n{last}"))
+    return stdout
+
+
+def end_running() -> None:
+    """End the programs that `run` waits for, because nobody needs their results any more."""
+    for process in tuple(_running):
+        process.terminate()
+
+
+def _without_hosts(text: str) -> str:
+    """The text without the hosts of addresses: where this machine gets its packages from is nobody's business."""
+    return re.sub(r"(https?://)[^/\s\"']+", r"\1...", text)
 
 
 _PACKAGE_OF = {
-    "docker": "docker.io",
     "dpkg-deb": "dpkg",
     "gcc": "gcc libc6-dev",
     "gpg": "gnupg",
