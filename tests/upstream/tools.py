@@ -12,6 +12,7 @@ import time
 _started = time.monotonic()
 _printing = threading.Lock()
 _running: set[subprocess.Popen[str]] = set()
+_ending = threading.Event()
 
 
 class UpstreamError(Exception):
@@ -48,6 +49,8 @@ def run(
     Raises:
         UpstreamError: It ended with another exit code than 0.
     """
+    if _ending.is_set():
+        raise UpstreamError("Something else failed.")
     process = subprocess.Popen(
         command,
         cwd=cwd,
@@ -71,7 +74,8 @@ def run(
 
 
 def end_running() -> None:
-    """End the programs that `run` waits for, because nobody needs their results any more."""
+    """End the programs that `run` waits for and start no more, because nobody needs their results."""
+    _ending.set()
     for process in tuple(_running):
         process.terminate()
 
