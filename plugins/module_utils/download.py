@@ -14,7 +14,7 @@ import urllib.request
 
 ATTEMPTS = 3
 PAUSE_SECONDS = 2
-TIMEOUT_SECONDS = 30
+TIMEOUT_SECONDS = 15
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 

@@ -19,6 +19,15 @@ KEYRINGS = "/etc/apt/keyrings"
 SOURCES = "/etc/apt/sources.list.d"
 
 
+class RepositoryError(Exception):
+    """A repository that cannot be used; the text is the message for the user."""
+
+
+def kubernetes_url(template: str, version: str) -> str:
+    """Return the repository of a version's minor: with 1.36.4, `{minor}` becomes v1.36."""
+    return template.replace("{minor}", "v" + ".".join(version.removeprefix("v").split(".")[:2])).rstrip("/") + "/"
+
+
 def add_repository(
     changes: Changes, *, name: str, url: str, suite: str, key_url: str, key_fingerprint: str, components: str = ""
 ) -> tuple[str, bool]:
@@ -27,7 +36,10 @@ def add_repository(
     The key is fetched on every run, because a renewed key keeps its fingerprint but gets a later expiry date.
     """
     key = f"{KEYRINGS}/{name}.asc"
-    content = _checked_key(changes, key_url, key_fingerprint)
+    try:
+        content = checked_key(key_url, key_fingerprint)
+    except RepositoryError as error:
+        changes.module.fail_json(msg=str(error))
     lines = ["Types: deb", f"URIs: {url}", f"Suites: {suite}"]
     if components:
         lines.append(f"Components: {components}")
@@ -47,28 +59,32 @@ def refresh_repository(changes: Changes, source: str, url: str) -> None:
         changes.module.fail_json(msg=f"Cannot read the package repository {url}. apt says:\n{trouble}")
 
 
-def _checked_key(changes: Changes, url: str, fingerprint: str) -> str:
+def checked_key(url: str, fingerprint: str) -> str:
+    """Return the armoured key at a URL.
+
+    Raises:
+        RepositoryError: It cannot be had, is another one, or has expired.
+    """
     try:
         content = fetch(url)
         keys = read_keys(content)
     except DownloadError as error:
-        changes.module.fail_json(msg=f"Cannot get the key that signs the packages: {error}")
+        raise RepositoryError(f"Cannot get the key that signs the packages: {error}") from error
     except KeyFormatError as error:
-        changes.module.fail_json(msg=f"{url} is not a key ({error}): check the address of the repository.")
+        raise RepositoryError(f"{url} is not a key ({error}): check the address of the repository.") from error
     wanted = fingerprint.replace(" ", "").upper()
     strangers = [key.fingerprint for key in keys if key.fingerprint != wanted]
     if strangers:
-        changes.module.fail_json(
-            msg=f"The key at {url} has the fingerprint {', '.join(strangers)}, not {wanted}. Nothing was installed. "
-            "Either this is not the repository you think it is, or its key was replaced: compare with what its owner "
-            "publishes before you change the pinned fingerprint."
+        raise RepositoryError(
+            f"The key at {url} has the fingerprint {', '.join(strangers)}, not {wanted}. Either this is not the "
+            "repository you think it is, or its key was replaced: compare with what its owner publishes before you "
+            "change the pinned fingerprint."
         )
     for key in keys:
         if key.expires is not None and key.expires < time.time():
             day = time.strftime("%Y-%m-%d", time.gmtime(key.expires))
-            changes.module.fail_json(
-                msg=f"The key at {url} expired on {day}: apt would refuse its packages. Ask the owner of the "
-                "repository for "
-                "a renewed key (for pkgs.k8s.io: a newer minor of Kubernetes has it), and check this host's clock."
+            raise RepositoryError(
+                f"The key at {url} expired on {day}: apt would refuse its packages. Ask the owner of the repository "
+                "for a renewed key (for pkgs.k8s.io: a newer minor of Kubernetes has it), and check this host's clock."
             )
     return content.decode("ascii")

@@ -65,6 +65,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import 
 from ansible_collections.kubestrap.cluster.plugins.module_utils.repository import (
     SOURCES,
     add_repository,
+    kubernetes_url,
     refresh_repository,
 )
 
@@ -79,11 +80,6 @@ SOURCES_LIST = Path("/etc/apt/sources.list")
 STALE = re.compile(
     r"apt\.kubernetes\.io|packages\.cloud\.google\.com/apt[^#]*\bkubernetes-|pkgs\.k8s\.io/core:", re.DOTALL
 )
-
-
-def minor(version: str) -> str:
-    """Return the minor as the repository names it: 1.36.4 is v1.36."""
-    return "v" + ".".join(version.split(".")[:2])
 
 
 def matches(version: str, wanted: str) -> bool:
@@ -128,13 +124,13 @@ class KubernetesPackages:
         wrong = [name for name in VERSIONED if name in self.installed and not self._is_right(name)]
         if wrong and KUBELET_CONF.exists():
             self._refuse_upgrade(wrong[0])
-        url = self.module.params["repository"].replace("{minor}", minor(self.wanted))
+        url = kubernetes_url(self.module.params["repository"], self.wanted)
         source, changed = add_repository(
             self.changes,
             name="kubernetes",
             url=url,
             suite="/",
-            key_url=f"{url.rstrip('/')}/Release.key",
+            key_url=f"{url}Release.key",
             key_fingerprint=self.module.params["key_fingerprint"],
         )
         self._remove_stale_sources(source, url)

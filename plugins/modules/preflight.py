@@ -45,6 +45,18 @@ options:
     type: list
     elements: str
     default: []
+  repository:
+    description: Address of the package repository of Kubernetes with C({minor}) in it. Empty skips it.
+    type: str
+    default: ""
+  repository_key_fingerprint:
+    description: Fingerprint of the key that signs it.
+    type: str
+    default: ""
+  kubernetes_version:
+    description: Version of Kubernetes, which says the minor.
+    type: str
+    default: ""
   reference_time:
     description: Seconds since 1970 by the operator's clock. 0 skips the comparison.
     type: float
@@ -97,6 +109,11 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils import apt
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
 from ansible_collections.kubestrap.cluster.plugins.module_utils.download import ARCHITECTURES, architecture
 from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose, in_container, read_os_release
+from ansible_collections.kubestrap.cluster.plugins.module_utils.repository import (
+    RepositoryError,
+    checked_key,
+    kubernetes_url,
+)
 
 KUBELET_CONF = Path("/etc/kubernetes/kubelet.conf")
 MANIFESTS = Path("/etc/kubernetes/manifests")
@@ -223,6 +240,7 @@ class Preflight:
             self._docker()
             self._package_manager()
         self._firewall()
+        self._repository()
         order = {"blocker": 0, "warning": 1}
         self.findings.sort(key=lambda finding: order[finding["severity"]])
         self.module.exit_json(changed=False, findings=self.findings, ansible_facts={"kubestrap": self.facts})
@@ -526,6 +544,19 @@ class Preflight:
                     blocker=False,
                 )
 
+    def _repository(self) -> None:
+        if not self.asked["repository"] or self.joined:
+            return
+        url = kubernetes_url(self.asked["repository"], self.asked["kubernetes_version"])
+        try:
+            checked_key(f"{url}Release.key", self.asked["repository_key_fingerprint"])
+        except RepositoryError as error:
+            self.found(
+                "repository-unusable",
+                str(error),
+                "Correct cluster_kubernetes_repository or cluster_kubernetes_repository_key_fingerprint.",
+            )
+
     def _firewall(self) -> None:
         ufw = re.search(r"^ENABLED=yes", read_text("/etc/ufw/ufw.conf") or "", re.MULTILINE | re.IGNORECASE)
         active = ["ufw"] if ufw else []
@@ -623,6 +654,9 @@ def main() -> None:
             "systems": {"type": "dict", "required": True},
             "docker_packages": {"type": "dict", "default": {}},
             "docker_conflicting_packages": {"type": "list", "elements": "str", "default": []},
+            "repository": {"type": "str", "default": ""},
+            "repository_key_fingerprint": {"type": "str", "default": "", "no_log": False},
+            "kubernetes_version": {"type": "str", "default": ""},
             "reference_time": {"type": "float", "default": 0},
             "accepted_findings": {"type": "list", "elements": "str", "default": []},
         },

@@ -1,7 +1,7 @@
 import pytest
+from ansible_collections.kubestrap.cluster.plugins.module_utils.repository import kubernetes_url
 from ansible_collections.kubestrap.cluster.plugins.modules.kubernetes_packages import (
     matches,
-    minor,
     without_stale_entries,
 )
 
@@ -26,9 +26,9 @@ def test_version_of_a_package_is_the_wanted_one(version: str, wanted: str, *, ex
     assert matches(version, wanted) is expected
 
 
-@pytest.mark.parametrize("version", ["1.36.4", "1.36"])
+@pytest.mark.parametrize("version", ["1.36.4", "1.36", "v1.36.4"])
 def test_minor_as_the_repository_names_it(version: str) -> None:
-    assert minor(version) == "v1.36"
+    assert kubernetes_url("https://mirror.example/{minor}/deb", version) == URL
 
 
 @pytest.mark.parametrize(
