@@ -77,9 +77,10 @@ class Kubeconfig:
             backup = path.with_name(f"{path.name}.{time.strftime('%Y%m%dT%H%M%S')}")
             shutil.copy2(path, backup)
             backup.chmod(0o600)
+        text = yaml.safe_dump(self.data, sort_keys=False)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".kubestrap-")
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            yaml.safe_dump(self.data, stream, sort_keys=False)
+            stream.write(text)
         Path(temporary).replace(path)
 
 

@@ -11,28 +11,29 @@ import re
 import socket
 import subprocess
 import tempfile
+from pathlib import Path
 from typing import Any, Optional
 
 KUBERNETES = "/etc/kubernetes"
 KUBELET_CONF = f"{KUBERNETES}/kubelet.conf"
 PATCHES = f"{KUBERNETES}/kubestrap/patches"
 CONTROL_PLANE_PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+RUN_DIRECTORY = "/run"
 EXEC_GATE = "ExtendWebSocketsToKubelet"
 
 # What the kubelet, kubeadm and the runtime write, and what it means. The first that fits is told.
 CAUSES = (
     (
-        r"http: server gave HTTP response to HTTPS client.*(?:manifests|/v2/)|(?:manifests|/v2/).*http: server gave HTTP",
+        r"/v2/.*http: server gave HTTP response to HTTPS client",
         "The image registry speaks HTTP, not HTTPS: give it a certificate.",
     ),
     (
         r"tls: failed to verify certificate.*unknown authority.*/v2/|/v2/.*certificate signed by unknown authority",
-        "The image registry's certificate is signed by a CA this host does not know: "
-        "put that CA into cluster_registry_ca_certificates.",
+        "This host does not know the CA of the image registry: put it into cluster_registry_ca_certificates.",
     ),
     (
         r"failed to pull (?:and unpack )?image \S*|failed to pull image",
-        "An image could not be pulled: check that this host reaches cluster_image_registry and that the image is there.",
+        "An image could not be pulled: does this host reach cluster_image_registry, and is the image there?",
     ),
     (r"\[ERROR NumCPU\]", "A control plane needs at least 2 CPUs."),
     (r"\[ERROR Mem\]", "A control plane needs at least 1700 MB of memory."),
@@ -70,8 +71,7 @@ CAUSES = (
     ),
     (
         r"unknown flag: (--[\w-]+)",
-        r"The kubelet was given \1, a flag it no longer knows: take it out of /etc/default/kubelet and "
-        r"/var/lib/kubelet/kubeadm-flags.env.",
+        r"The kubelet was given \1, a flag it no longer knows: take it out of /etc/default/kubelet.",
     ),
     (
         r"ip_forward contents are not set to 1",
@@ -98,9 +98,8 @@ CAUSES = (
         "The disk is full.",
     ),
     (
-        r"(?:dial tcp|Get \"https://)\S*.{0,80}(?:connection refused|no route to host|i/o timeout|context deadline exceeded)",
-        "The Kubernetes API does not answer at the endpoint: a firewall, a wrong cluster_api_endpoint, or an API server "
-        "that does not start.",
+        r"(?:dial tcp|Get \"https://).{0,90}(?:connection refused|no route to host|i/o timeout|deadline exceeded)",
+        "The Kubernetes API does not answer: a firewall, a wrong cluster_api_endpoint, or it does not start.",
     ),
 )
 
@@ -111,8 +110,6 @@ class KubeadmError(Exception):
 
 def run(*command: str, timeout: Optional[int] = None) -> subprocess.CompletedProcess[str]:
     """Run a program and return how it ended."""
-    # kubeadm takes a proxy for the way to the API server unless it is told otherwise; the host's own is meant for
-    # the way out, which the container runtime takes.
     return subprocess.run(
         command,
         capture_output=True,
@@ -195,14 +192,14 @@ class SecretFile:
 
     def __enter__(self) -> str:
         """Write the file and return its path."""
-        handle, self.path = tempfile.mkstemp(prefix="kubestrap-", suffix=".yaml", dir="/run")
+        handle, self.path = tempfile.mkstemp(prefix="kubestrap-", suffix=".yaml", dir=RUN_DIRECTORY)
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             stream.write(self.content)
         return self.path
 
     def __exit__(self, *_: object) -> None:
         """Remove the file."""
-        os.unlink(self.path)
+        Path(self.path).unlink()
 
 
 def validate(path: str) -> None:
@@ -242,11 +239,15 @@ def explain(*texts: str) -> str:
 
 def failure(what: str, done: subprocess.CompletedProcess[str], cri_socket: str) -> str:
     """Return why kubeadm failed: the cause in words, then the lines that show it."""
-    output = done.stderr + "\n" + done.stdout
+    if done.returncode < 0:
+        return (
+            f"{what} was killed (signal {-done.returncode}) before it was done. Run again: what it left is cleaned up."
+        )
+    output = "\n".join(line for line in (done.stderr + "\n" + done.stdout).splitlines() if "[WARNING" not in line)
     errors = re.findall(r"\[ERROR [\w-]+\]: .*", output)
     kubelet = kubelet_error()
     containers = crashed(cri_socket)
-    evidence = [*errors[:5]] or [last_lines(done.stderr or done.stdout, 3)]
+    evidence = [*errors[:5]] or [last_lines(output, 3)]
     if not errors:
         evidence += [f"kubelet: {kubelet}"] if kubelet else []
         evidence += containers

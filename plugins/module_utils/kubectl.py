@@ -6,8 +6,9 @@ Runs on the hosts: standard library only, Python 3.9.
 from __future__ import annotations
 
 import json
-import os
+import re
 import subprocess
+from pathlib import Path
 from typing import Any, Optional
 
 ADMIN_KUBECONFIG = "/etc/kubernetes/admin.conf"
@@ -27,7 +28,7 @@ class Kubectl:
 
     def usable(self) -> bool:
         """Tell whether there is a kubeconfig to talk to an API with."""
-        return os.path.exists(self.kubeconfig)
+        return Path(self.kubeconfig).exists()
 
     def run(self, *arguments: str, stdin: Optional[str] = None, timeout: int = 60) -> str:
         """Return what kubectl prints.
@@ -89,12 +90,8 @@ def as_list(objects: list[dict[str, Any]]) -> str:
 
 def without_noise(text: str) -> str:
     """Return an error of kubectl without klog's lines and its prefix."""
-    lines = [line for line in text.strip().splitlines() if not _is_klog(line)]
+    lines = [line for line in text.strip().splitlines() if not re.match(r"[EWI]\d{4} ", line)]
     return "\n".join(line.removeprefix("Error from server: ") for line in lines)
-
-
-def _is_klog(line: str) -> bool:
-    return len(line) > 5 and line[0] in "EWI" and line[1:5].isdigit()
 
 
 def condition(obj: dict[str, Any], kind: str) -> dict[str, Any]:

@@ -17,7 +17,10 @@ author: kubestrap
 options:
   step: {description: What to do., type: str, default: look, choices: [look, start, finish]}
   nodes: {description: Names of the nodes that must be ready., type: list, elements: str, default: []}
-  image: {description: "Image of the pods; empty means the one that holds the pods' network on this host.", type: str, default: ""}
+  image:
+    description: Image of the pods; empty means the one that holds the network of pods on this host.
+    type: str
+    default: ""
   dns_domain: {description: DNS domain inside the cluster., type: str, default: cluster.local}
   problems: {description: What the hosts found., type: list, elements: str, default: []}
   timeout: {description: Seconds to wait for nodes and DNS., type: int, default: 300}
@@ -128,7 +131,11 @@ class Check:
             if not waiting:
                 break
             if time.monotonic() > deadline:
-                raise CheckError("\n".join([f"The cluster is not ready after {self.params['timeout']} s.", *waiting]))
+                raise CheckError(
+                    "\n".join(
+                        [f"The cluster is not ready after {self.params['timeout']} s.", *waiting, *self.stuck_pods()]
+                    )
+                )
             time.sleep(0.3)
         pods = check_pods(objects)
         self.exec_and_logs(pods, objects)
@@ -196,6 +203,16 @@ class Check:
             lines.append(f"  DNS is not ready: {'; '.join(states) or 'no pod yet'}{self.dns_cause(states)}")
         return lines
 
+    def stuck_pods(self) -> list[str]:
+        """Return the pods of the cluster's own parts that do not start, a line each."""
+        pods = self.kubectl.items("get", "pods", "--all-namespaces", "--field-selector=status.phase!=Succeeded")
+        return [
+            f"  pod {pod['metadata']['namespace']}/{pod['metadata']['name']} on {pod['spec'].get('nodeName', 'no node')}: "
+            f"{pod_state(pod)}"
+            for pod in pods
+            if pod["spec"].get("priorityClassName", "").startswith("system-") and not is_ready(pod)
+        ]
+
     def dns_cause(self, states: list[str]) -> str:
         """Return why CoreDNS does not stay up, empty while that is not known."""
         if not any("CrashLoopBackOff" in state for state in states):
@@ -208,8 +225,8 @@ class Check:
             return ""
         if "plugin/loop" in log:
             return (
-                ". CoreDNS asks itself: the host's resolver is a loopback address. Name a real one in /etc/resolv.conf, "
-                "or let the kubelet use /run/systemd/resolve/resolv.conf"
+                ". CoreDNS asks itself: the host's resolver is a loopback address. Name a real one in /etc/resolv.conf "
+                "of the host"
             )
         return f". It says: {kubeadm.last_lines(log, 2)}"
 
@@ -243,8 +260,8 @@ class Check:
             text = str(error)
             if "HTTP response to HTTPS client" in text:
                 cause = (
-                    f"The feature gate {kubeadm.EXEC_GATE} must be off in /var/lib/kubelet/config.yaml of {node} and on "
-                    "the API server"
+                    f"The feature gate {kubeadm.EXEC_GATE} must be off in /var/lib/kubelet/config.yaml of {node} and "
+                    "on the API server"
                 )
             elif "10250" in text:
                 cause = f"The control plane does not reach TCP port 10250 of {node}: open it"
@@ -254,8 +271,14 @@ class Check:
         return None
 
     def finish(self) -> None:
-        """Remove the pods."""
+        """Remove the pods and give the verdict.
+
+        Raises:
+            CheckError: with all that the hosts found.
+        """
         self.kubectl.run("--namespace", NAMESPACE, "delete", "daemonset", NAME, "--ignore-not-found", "--wait=false")
+        if self.params["problems"]:
+            raise CheckError("\n".join(self.params["problems"]))
 
 
 def check_pods(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -320,8 +343,6 @@ def main() -> None:
             result = check.start()
         elif params["step"] == "finish":
             check.finish()
-            if params["problems"]:
-                raise CheckError("\n".join(params["problems"]))
         else:
             result["nodes"] = check.nodes()
     except (CheckError, KubectlError) as error:

@@ -11,7 +11,11 @@ description:
   - Reports no change, because what it makes is gone when the run ends; the result is a secret.
 author: kubestrap
 options:
-  state: {description: Whether to make a token or to revoke one., type: str, default: present, choices: [present, absent]}
+  state:
+    description: Whether to make a token or to revoke one.
+    type: str
+    default: present
+    choices: [present, absent]
   lifetime: {description: "Seconds the token lives, if nobody revokes it.", type: int, default: 900}
   token_id: {description: The public half of the token to revoke., type: str, default: ""}
 """
@@ -30,7 +34,7 @@ ca_cert_hash: {description: Hash of the CA's public key., returned: when made, t
 """
 
 import base64
-import datetime
+import datetime as dt
 import hashlib
 import secrets
 import string
@@ -77,7 +81,7 @@ def _end(der: bytes, at: int) -> int:
 
 def new_secret(token_id: str, token_secret: str, lifetime: int) -> dict[str, object]:
     """Return the Secret that makes a bootstrap token valid for so many seconds."""
-    expires = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=lifetime)
+    expires = dt.datetime.now(dt.timezone.utc) + dt.timedelta(seconds=lifetime)
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -106,7 +110,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     if module.check_mode:
-        module.exit_json(changed=False, token="", token_id="", ca_cert_hash="")  # noqa: S106
+        module.exit_json(changed=False, token="", token_id="", ca_cert_hash="")
     kubectl = Kubectl()
     try:
         if module.params["state"] == "absent":

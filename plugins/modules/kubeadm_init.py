@@ -23,7 +23,11 @@ options:
     description: C(host:port) of the API for everyone; empty means the address of this host, port 6443.
     type: str
     default: ""
-  cert_sans: {description: More names and addresses for the API server's certificate., type: list, elements: str, default: []}
+  cert_sans:
+    description: More names and addresses for the API server's certificate.
+    type: list
+    elements: str
+    default: []
   image_registry: {description: Where the images come from., type: str, default: registry.k8s.io}
   pod_cidr: {description: Addresses of the pods., type: str, default: 10.244.0.0/16}
   service_cidr: {description: Addresses of the Services., type: str, default: 10.96.0.0/12}
@@ -33,7 +37,10 @@ options:
   cri_socket: {description: Socket of the container runtime., type: str, required: true}
   resolver: {description: "The resolv.conf pods inherit.", type: str, default: /etc/resolv.conf}
   cgroup_version: {description: Version of cgroups on this host., type: int, default: 2, choices: [1, 2]}
-  conntrack_writable: {description: Whether kube-proxy may set conntrack limits on every host., type: bool, default: true}
+  conntrack_writable:
+    description: Whether kube-proxy may set conntrack limits on every host.
+    type: bool
+    default: true
   timeout: {description: Seconds a control plane that exists may take to answer., type: int, default: 120}
 """
 
@@ -54,8 +61,8 @@ state:
 """
 
 import json
-import os
 import time
+from pathlib import Path
 from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
@@ -154,32 +161,38 @@ def find_state(kubectl: Kubectl) -> str:
         API ever answered; `down`: a finished control plane whose API does not answer; `worker`; `etcd-only`: data of a
         cluster that nothing else here belongs to.
     """
-    manifests = [name for name in kubeadm.CONTROL_PLANE_PARTS if os.path.exists(f"{MANIFESTS}/{name}.yaml")]
+    manifests = [name for name in kubeadm.CONTROL_PLANE_PARTS if Path(MANIFESTS, f"{name}.yaml").exists()]
     kubelet_conf = read_text(kubeadm.KUBELET_CONF)
     if kubectl.usable() and len(manifests) == len(kubeadm.CONTROL_PLANE_PARTS) and kubectl.ready():
         return "running" if is_complete(kubectl) else "unfinished"
     completed = kubelet_conf is not None and ROTATED in kubelet_conf
     if completed:
-        return "down" if manifests or kubectl.usable() or os.path.exists(ETCD_DATA) else "worker"
+        return "down" if manifests or kubectl.usable() or Path(ETCD_DATA).exists() else "worker"
     remains = [f"{kubeadm.KUBERNETES}/pki", ADMIN_KUBECONFIG, kubeadm.KUBELET_CONF, "/var/lib/kubelet/config.yaml"]
-    if manifests or any(os.path.exists(path) and (not os.path.isdir(path) or os.listdir(path)) for path in remains):
+    if manifests or any(holds_something(Path(path)) for path in remains):
         return "half"
-    return "etcd-only" if os.path.exists(ETCD_DATA) else "absent"
+    return "etcd-only" if Path(ETCD_DATA).exists() else "absent"
+
+
+def holds_something(path: Path) -> bool:
+    """Tell whether there is a file, or a directory that is not empty."""
+    return any(path.iterdir()) if path.is_dir() else path.exists()
 
 
 def is_complete(kubectl: Kubectl) -> bool:
-    """Tell whether the last things `kubeadm init` makes are there."""
+    """Tell whether the last things `kubeadm init` makes are there.
+
+    Not kube-proxy and CoreDNS themselves, which people may replace, but what stays when they do.
+    """
+    marks = ("configmap/kubeadm-config", "service/kube-dns", "clusterrolebinding/kubeadm:node-proxier")
     try:
-        found = kubectl.run(
-            "--namespace=kube-system", "get", "configmap/kubeadm-config", "daemonset/kube-proxy", "deployment/coredns",
-            "service/kube-dns", "--ignore-not-found", "-o", "name",
-        )  # fmt: skip
-        info = kubectl.run(
+        found = kubectl.run("--namespace=kube-system", "get", *marks, "--ignore-not-found", "-o", "name")
+        found += kubectl.run(
             "--namespace=kube-public", "get", "configmap/cluster-info", "--ignore-not-found", "-o", "name"
         )
     except KubectlError:
         return False
-    return len((found + info).split()) == 5  # noqa: PLR2004
+    return len(found.split()) == len(marks) + 1
 
 
 class ControlPlane:
@@ -225,15 +238,11 @@ class ControlPlane:
         crashed = kubeadm.crashed(self.params["cri_socket"])
         cause = kubeadm.explain("\n".join(crashed), kubelet)
         evidence = [*crashed, *([f"kubelet: {kubelet}"] if kubelet else [])]
-        raise KubeadmError(
-            "\n".join(
-                [
-                    f"This host has a control plane, but its API did not answer within {self.params['timeout']} s after "
-                    f"the kubelet was restarted. {cause} Nothing was removed.",
-                    *("  " + line for line in evidence),
-                ]
-            )
+        summary = (
+            f"This host has a control plane, but its API did not answer within {self.params['timeout']} s after the "
+            f"kubelet was restarted. {cause} Nothing was removed."
         )
+        raise KubeadmError("\n  ".join([summary, *evidence]))
 
     def init(self, *, finish: bool = False) -> None:
         """Run `kubeadm init`, or what is left of it."""

@@ -44,9 +44,9 @@ joined:
 """
 
 import json
-import os
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -101,7 +101,7 @@ class Worker:
         Raises:
             KubeadmError: when it belongs to another cluster, or the API does not answer.
         """
-        if os.path.exists(API_SERVER_MANIFEST):
+        if Path(API_SERVER_MANIFEST).exists():
             raise KubeadmError(
                 "This host is a control plane already and cannot be a worker. List it under control_plane, "
                 "or run `kubeadm reset` on it if that control plane is not needed."
@@ -132,8 +132,9 @@ class Worker:
             text = str(error)
             if re.search(r"unknown authority|Unauthorized|must be logged in", text):
                 raise KubeadmError(
-                    f"The cluster at {self.params['api_endpoint']} does not know this host any more, or is a new one: "
-                    f"the host's certificates are of another. Run `kubeadm reset` on the host, then run again.\n  {text}"
+                    f"The cluster at {self.params['api_endpoint']} does not know this host any more, or is a new "
+                    f"one: the host's certificates are of another. Run `kubeadm reset` on it, then run again.\n"
+                    f"  {text}"
                 ) from None
             raise KubeadmError(
                 f"This host has joined, but the API at {self.params['api_endpoint']} does not answer it.\n  {text}"
@@ -156,7 +157,7 @@ class Worker:
         self.changes.file(
             f"{kubeadm.PATCHES}/kubeletconfiguration0+merge.json", json.dumps(patch, sort_keys=True) + "\n"
         )
-        if any(os.path.exists(path) for path in REMAINS):
+        if any(Path(path).exists() for path in REMAINS):
             self.changes.act(
                 "remains of an unfinished kubeadm join",
                 lambda: kubeadm.reset(self.params["cri_socket"]),

@@ -33,6 +33,7 @@ import os
 import pwd
 import shutil
 import time
+from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes, read_text
@@ -41,13 +42,13 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import A
 
 def converge_user(changes: Changes, user: pwd.struct_passwd, content: str) -> None:
     """Give one user a kubeconfig; another one of theirs is kept beside it."""
-    directory = os.path.join(user.pw_dir, ".kube")
-    path = os.path.join(directory, "config")
+    directory = Path(user.pw_dir, ".kube")
+    path = str(directory / "config")
     owner = (user.pw_uid, user.pw_gid)
-    if not os.path.isdir(directory):
-        changes.note(directory, before="", after="directory\n")
+    if not directory.is_dir():
+        changes.note(str(directory), before="", after="directory\n")
         if not changes.module.check_mode:
-            os.makedirs(directory, mode=0o750)
+            directory.mkdir(mode=0o750, parents=True)
             os.chown(directory, *owner)
     before = read_text(path)
     if before is not None and before != content and not changes.module.check_mode:

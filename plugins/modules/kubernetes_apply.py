@@ -14,8 +14,11 @@ author: kubestrap
 options:
   objects: {description: The objects., type: list, elements: dict, required: true}
   sources: {description: "Where each object was read, for messages.", type: list, elements: str, default: []}
-  namespace: {description: "Namespace of objects that name none, created when missing.", type: str, default: default}
-  wait_for_daemonset: {description: "C(namespace/name) of a DaemonSet to wait for on every node.", type: str, default: ""}
+  namespace: {description: Namespace of objects that name none; made when missing., type: str, default: default}
+  wait_for_daemonset:
+    description: C(namespace/name) of a DaemonSet to wait for on every node.
+    type: str
+    default: ""
   timeout: {description: Seconds to wait., type: int, default: 180}
 """
 

@@ -1,0 +1,107 @@
+"""What the cluster still waits for, in words."""
+
+from typing import Any
+
+import pytest
+from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import KubectlError
+from ansible_collections.kubestrap.cluster.plugins.modules import cluster_check
+
+READY = {"conditions": [{"type": "Ready", "status": "True"}]}
+
+
+def node(name: str, **status: Any) -> dict[str, Any]:
+    return {"kind": "Node", "metadata": {"name": name}, "status": status or READY}
+
+
+def pod(on: str, labels: dict[str, str], **status: Any) -> dict[str, Any]:
+    status = status or {**READY, "podIP": "10.244.0.9"}
+    return {
+        "kind": "Pod",
+        "metadata": {"name": f"p-{on}", "labels": labels},
+        "spec": {"nodeName": on},
+        "status": status,
+    }
+
+
+def unready(message: str) -> dict[str, Any]:
+    return node("cp1", conditions=[{"type": "Ready", "status": "False", "message": message}])
+
+
+OURS = {"app.kubernetes.io/name": cluster_check.NAME}
+DNS = {"k8s-app": "kube-dns"}
+
+
+def coredns(ready: int = 2) -> dict[str, Any]:
+    return {
+        "kind": "Deployment",
+        "metadata": {"name": "coredns"},
+        "spec": {"replicas": 2},
+        "status": {"readyReplicas": ready},
+    }
+
+
+class Api:
+    def __init__(self, log: str = "", error: str = "") -> None:
+        self.log, self.error = log, error
+
+    def run(self, *_: str, **__: Any) -> str:
+        if self.error:
+            raise KubectlError(self.error)
+        return self.log
+
+
+def check(api: Api | None = None, *nodes: str) -> cluster_check.Check:
+    return cluster_check.Check(api or Api(), {"nodes": list(nodes) or ["cp1"]})  # type: ignore[arg-type]
+
+
+def test_nothing_is_waited_for_when_all_is_ready() -> None:
+    assert check().waits_for([node("cp1"), pod("cp1", OURS), coredns()]) == []
+
+
+def test_a_node_of_the_cluster_that_was_set_aside_is_not_waited_for() -> None:
+    down = node("w1", conditions=[{"type": "Ready", "status": "False"}])
+    assert check().waits_for([node("cp1"), down, pod("cp1", OURS), coredns()]) == []
+
+
+@pytest.mark.parametrize(
+    ("objects", "words"),
+    [
+        ([], "the API does not know it"),
+        ([unready("Kubelet stopped posting node status.")], "the host is down"),
+        ([unready("NetworkReady=false: cni plugin")], "no pod network yet"),
+        ([node("cp1")], "not scheduled yet"),
+        ([node("cp1"), pod("cp1", OURS, containerStatuses=[{"state": {"waiting": {"reason": "ImagePullBackOff"}}}])],
+         "ImagePullBackOff"),
+    ],
+)  # fmt: skip
+def test_each_missing_thing_has_its_words(objects: list[dict[str, Any]], words: str) -> None:
+    (line,) = check().waits_for([*objects, coredns()])
+    assert words in line
+    assert "node cp1" in line
+
+
+def test_a_pod_on_its_way_out_does_not_count() -> None:
+    going = pod("cp1", OURS)
+    going["metadata"]["deletionTimestamp"] = "now"
+    assert check().waits_for([node("cp1"), going, coredns()])
+
+
+def test_a_resolver_that_asks_itself_is_named() -> None:
+    crashing = pod("cp1", DNS, containerStatuses=[{"state": {"waiting": {"reason": "CrashLoopBackOff"}}}])
+    api = Api(log="[FATAL] plugin/loop: Loop (127.0.0.1:51 -> :53) detected")
+    (line,) = check(api).waits_for([node("cp1"), pod("cp1", OURS), crashing, coredns(0)])
+    assert "loopback" in line
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("http: server gave HTTP response to HTTPS client", "feature gate"),
+        ("dial tcp 10.0.0.2:10250: i/o timeout", "port 10250"),
+    ],
+)
+def test_exec_that_does_not_work_names_node_and_cause(said: str, words: str) -> None:
+    pods = {"cp1": pod("cp1", OURS)}
+    with pytest.raises(cluster_check.CheckError, match=words) as caught:
+        check(Api(error=said)).exec_and_logs(pods, [])
+    assert "node cp1" in str(caught.value)

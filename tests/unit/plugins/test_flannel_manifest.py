@@ -1,0 +1,28 @@
+"""flannel's manifest fitted to a cluster."""
+
+import json
+from typing import Any
+
+from ansible_collections.kubestrap.cluster.plugins.action.flannel_manifest import fit
+
+
+def manifest() -> list[dict[str, Any]]:
+    container = {"name": "kube-flannel", "image": "ghcr.io/flannel-io/flannel:v1", "args": ["--ip-masq"], "env": []}
+    foreign = {"name": "install-cni", "image": "example.org/own:1"}
+    daemonset = {"spec": {"template": {"spec": {"containers": [container], "initContainers": [foreign]}}}}
+    network = {"Network": "10.244.0.0/16", "Backend": {"Type": "vxlan"}}
+    return [
+        {"kind": "ConfigMap", "data": {"net-conf.json": json.dumps(network), "cni-conf.json": "{}"}},
+        {"kind": "DaemonSet", **daemonset},
+    ]
+
+
+def test_addresses_images_and_interface_are_ours_and_the_rest_is_flannels() -> None:
+    config, daemonset = fit(manifest(), pod_cidr="10.50.0.0/16", image_registry="mirror.example:5000/flannel-io/")
+    network = json.loads(config["data"]["net-conf.json"])
+    assert network == {"Network": "10.50.0.0/16", "Backend": {"Type": "vxlan"}}
+    pod = daemonset["spec"]["template"]["spec"]
+    assert pod["containers"][0]["image"] == "mirror.example:5000/flannel-io/flannel:v1"
+    assert pod["initContainers"][0]["image"] == "example.org/own:1"
+    assert pod["containers"][0]["args"] == ["--ip-masq", "--iface=$(NODE_ADDRESS)"]
+    assert pod["containers"][0]["env"][0]["valueFrom"]["fieldRef"]["fieldPath"] == "status.hostIP"

@@ -1,0 +1,162 @@
+"""What kubeadm init is asked for, and what it finds."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.kubestrap.cluster.plugins.module_utils import kubeadm
+from ansible_collections.kubestrap.cluster.plugins.modules import kubeadm_init
+
+PARAMS: dict[str, Any] = {
+    "cluster_name": "blue",
+    "node_name": "cp1",
+    "node_address": "10.0.0.11",
+    "api_endpoint": "api.example:6443",
+    "cert_sans": ["192.0.2.1", "cp1"],
+    "image_registry": "registry.example",
+    "pod_cidr": "10.244.0.0/16",
+    "service_cidr": "10.96.0.0/12",
+    "dns_domain": "cluster.local",
+    "schedulable": False,
+    "container_runtime": "docker",
+    "cri_socket": "unix:///run/cri-dockerd.sock",
+    "resolver": "/etc/resolv.conf",
+    "cgroup_version": 2,
+    "conntrack_writable": True,
+    "timeout": 1,
+}
+
+
+def documents(version: tuple[int, int, int] = (1, 36, 4), **changed: Any) -> dict[str, dict[str, Any]]:
+    """The documents by kind."""
+    return {one["kind"]: one for one in kubeadm_init.configuration({**PARAMS, **changed}, version)}
+
+
+def test_the_endpoint_the_socket_and_the_version_are_always_set() -> None:
+    found = documents()
+    assert found["ClusterConfiguration"]["controlPlaneEndpoint"] == "api.example:6443"
+    assert found["ClusterConfiguration"]["kubernetesVersion"] == "v1.36.4"
+    assert found["InitConfiguration"]["nodeRegistration"]["criSocket"] == "unix:///run/cri-dockerd.sock"
+    assert found["ClusterConfiguration"]["apiServer"]["certSANs"] == ["10.0.0.11", "192.0.2.1", "api.example", "cp1"]
+
+
+@pytest.mark.parametrize(("minor", "off"), [(35, False), (36, True), (37, True)])
+def test_exec_gate_is_off_only_where_the_components_know_it(minor: int, off: bool) -> None:
+    found = documents((1, minor, 0))
+    assert ("featureGates" in found["KubeletConfiguration"]) is off
+    assert ("extraArgs" in found["ClusterConfiguration"]["apiServer"]) is off
+
+
+def test_a_schedulable_control_plane_has_an_empty_list_of_taints_and_others_leave_the_default() -> None:
+    assert documents(schedulable=True)["InitConfiguration"]["nodeRegistration"]["taints"] == []
+    assert "taints" not in documents()["InitConfiguration"]["nodeRegistration"]
+
+
+def test_system_verification_is_ignored_on_cgroup_v1_only() -> None:
+    assert "ignorePreflightErrors" not in documents()["InitConfiguration"]["nodeRegistration"]
+    registration = documents(cgroup_version=1)["InitConfiguration"]["nodeRegistration"]
+    assert registration["ignorePreflightErrors"] == ["SystemVerification"]
+    assert kubeadm.kubelet_patch(resolver="/x", cgroup_version=1) == {"resolvConf": "/x", "failCgroupV1": False}
+    assert kubeadm.kubelet_patch(resolver="/x", cgroup_version=2) == {"resolvConf": "/x"}
+
+
+def test_conntrack_is_left_alone_only_where_it_cannot_be_set() -> None:
+    assert "conntrack" not in documents()["KubeProxyConfiguration"]
+    assert documents(conntrack_writable=False)["KubeProxyConfiguration"]["conntrack"]["maxPerCore"] == 0
+
+
+@pytest.mark.parametrize("endpoint", ["api.example", ":6443", "api.example:https"])
+def test_an_endpoint_without_host_or_port_is_refused(endpoint: str) -> None:
+    with pytest.raises(kubeadm.KubeadmError, match="name:port"):
+        documents(api_endpoint=endpoint)
+
+
+class Api:
+    """kubectl as the state is looked at with."""
+
+    def __init__(self, *, usable: bool = False, ready: bool = False, objects: int = 4) -> None:
+        self._usable, self._ready, self.objects = usable, ready, objects
+
+    def usable(self) -> bool:
+        return self._usable
+
+    def ready(self) -> bool:
+        return self._ready
+
+    def run(self, *arguments: str) -> str:
+        names = ["a", "b", "c"] if "--namespace=kube-system" in arguments else ["info"]
+        return "".join(f"{name}\n" for name in names[: self.objects])
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(kubeadm, "KUBERNETES", str(tmp_path))
+    monkeypatch.setattr(kubeadm, "KUBELET_CONF", str(tmp_path / "kubelet.conf"))
+    monkeypatch.setattr(kubeadm_init, "MANIFESTS", str(tmp_path / "manifests"))
+    monkeypatch.setattr(kubeadm_init, "ADMIN_KUBECONFIG", str(tmp_path / "admin.conf"))
+    monkeypatch.setattr(kubeadm_init, "ETCD_DATA", str(tmp_path / "etcd/member"))
+    return tmp_path
+
+
+def lay_out(host: Path, *, manifests: bool = True, kubelet_conf: str = "", etcd: bool = True) -> None:
+    (host / "pki").mkdir()
+    (host / "pki/ca.crt").touch()
+    (host / "admin.conf").touch()
+    (host / "kubelet.conf").write_text(kubelet_conf)
+    (host / "manifests").mkdir()
+    if manifests:
+        for name in kubeadm.CONTROL_PLANE_PARTS:
+            (host / f"manifests/{name}.yaml").touch()
+    if etcd:
+        (host / "etcd/member").mkdir(parents=True)
+
+
+COMPLETED = "client-certificate: /var/lib/kubelet/pki/kubelet-client-current.pem"
+BY_INIT = "client-certificate-data: xyz"
+
+
+def test_a_bare_host_is_absent(host: Path) -> None:
+    (host / "manifests").mkdir()  # the package kubelet makes it
+    (host / "pki").mkdir()
+    assert kubeadm_init.find_state(Api()) == "absent"
+
+
+def test_a_ready_api_with_everything_is_running(host: Path) -> None:
+    lay_out(host, kubelet_conf=COMPLETED)
+    assert kubeadm_init.find_state(Api(usable=True, ready=True)) == "running"
+
+
+def test_a_ready_api_without_the_end_of_init_is_unfinished(host: Path) -> None:
+    lay_out(host, kubelet_conf=COMPLETED)
+    assert kubeadm_init.find_state(Api(usable=True, ready=True, objects=2)) == "unfinished"
+
+
+def test_a_complete_cluster_that_is_down_is_never_called_half(host: Path) -> None:
+    lay_out(host, kubelet_conf=COMPLETED)
+    assert kubeadm_init.find_state(Api(usable=True)) == "down"
+
+
+def test_a_complete_cluster_without_manifests_is_still_not_half(host: Path) -> None:
+    lay_out(host, kubelet_conf=COMPLETED, manifests=False)
+    assert kubeadm_init.find_state(Api(usable=True)) == "down"
+
+
+def test_an_init_whose_api_never_answered_is_half_even_with_all_files(host: Path) -> None:
+    lay_out(host, kubelet_conf=BY_INIT)
+    assert kubeadm_init.find_state(Api(usable=True)) == "half"
+
+
+def test_certificates_alone_are_half(host: Path) -> None:
+    (host / "pki").mkdir()
+    (host / "pki/ca.crt").touch()
+    assert kubeadm_init.find_state(Api()) == "half"
+
+
+def test_a_worker_is_not_made_a_control_plane(host: Path) -> None:
+    (host / "kubelet.conf").write_text(COMPLETED)
+    assert kubeadm_init.find_state(Api()) == "worker"
+
+
+def test_data_of_etcd_that_nothing_explains_is_left_alone(host: Path) -> None:
+    (host / "etcd/member").mkdir(parents=True)
+    assert kubeadm_init.find_state(Api()) == "etcd-only"
