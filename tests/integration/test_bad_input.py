@@ -1,0 +1,113 @@
+"""Bad input as people write it: one clear message with its place, exit code 2, nothing started."""
+
+import pytest
+
+from bootstrap import cli
+
+GOOD = """\
+control_plane:
+  hosts:
+    cp: {ansible_host: 192.0.2.1}
+workers:
+  hosts:
+    w1: {ansible_host: 192.0.2.2}
+"""
+
+
+@pytest.fixture
+def up(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def run_up(text=GOOD, *words, name="inventory.yml"):
+        (tmp_path / name).write_text(text)
+        code = cli.run(["up", "-i", name, *words])
+        assert not (tmp_path / ".kubestrap").exists()
+        return code, capsys.readouterr().err
+
+    return run_up
+
+
+@pytest.mark.parametrize(
+    ("added", "expected"),
+    [
+        (
+            "all: {vars: {cluster_pod_cdir: 10.0.0.0/16}}",
+            "inventory.yml:7: there is no variable cluster_pod_cdir; did you",
+        ),
+        (
+            "all:\n  vars:\n    cluster_kubernetes_version: '1.34'",
+            "inventory.yml:9: cluster_kubernetes_version is 1.34",
+        ),
+        ("all: {vars: {cluster_container_runtime: podman}}", "must be one of: docker"),
+        (
+            "all: {vars: {cluster_pod_cidr: 192.0.2.0/24}}",
+            "cp: cluster_pod_cidr 192.0.2.0/24 contains the host's address",
+        ),
+        ("all: {vars: {cluster_app_manifests: [missing.yml]}}", "missing.yml; correct the path"),
+        ("all: {vars: {cluster_app_images: [missing.tar]}}", "there is no archive"),
+        ("  hosts: [", "not valid YAML"),
+    ],
+)
+def test_inventory(up, added, expected):
+    code, said = up(GOOD + added)
+    assert code == 2
+    assert expected in said
+
+
+def test_ini_inventory(up):
+    code, said = up("[workers]\nw1 cluster_app_timeout=soon\n", name="hosts.ini")
+    assert code == 2
+    assert "hosts.ini:2: cluster_app_timeout is 'soon'" in said
+    assert "control_plane has no host" in said
+
+
+def test_empty_inventory(up):
+    assert up("all: {}\n") == (2, up("all: {}\n")[1])
+    assert "kubestrap init" in up("all: {}\n")[1]
+
+
+def test_group_vars_are_found(up, tmp_path):
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars/workers.yml").write_text("# mine\ncluster_node_address: home\n")
+    code, said = up()
+    assert code == 2
+    assert "group_vars/workers.yml:2: w1: cluster_node_address is 'home'" in said
+
+
+@pytest.mark.parametrize("extra", ["@missing.yml", "novalue", '{"a": [', "[1]", 'a="b'])
+def test_extra_vars(up, extra):
+    code, said = up(GOOD, "-e", extra)
+    assert code == 2
+    assert "-e " in said
+
+
+def test_manifest_that_is_not_yaml_names_the_line(up, tmp_path):
+    (tmp_path / "app.yml").write_text("apiVersion: v1\nkind: Service\nmetadata: {name: [\n")
+    code, said = up(GOOD + "all: {vars: {cluster_app_manifests: [app.yml]}}")
+    assert code == 2
+    assert "app.yml:4" in said
+
+
+def test_manifest_that_is_no_object(up, tmp_path):
+    (tmp_path / "app.yml").write_text("hello: world\n")
+    assert "needs apiVersion and kind" in up(GOOD + "all: {vars: {cluster_app_manifests: [app.yml]}}")[1]
+
+
+def test_no_docker_here(up, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    code, said = up(GOOD + "all: {vars: {cluster_app_images: ['shop:1']}}")
+    assert code == 2
+    assert "no Docker on this machine" in said
+
+
+def test_docker_that_does_not_answer(up, monkeypatch, tmp_path):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    code, said = up(GOOD + "all: {vars: {cluster_app_images: ['shop:1']}}")
+    assert code == 2
+    assert "docker info" in said or "no Docker" in said
+
+
+def test_missing_inventory(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["up", "-i", "nope.yml"]) == 2
+    assert "there is no inventory nope.yml" in capsys.readouterr().err

@@ -1,0 +1,133 @@
+"""The real ansible-runner against this machine: events, variables, secrets, an interruption."""
+
+import json
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from bootstrap.adapters.ansible import AnsiblePlaybookRunner
+from bootstrap.model.events import PlaybookFinished, TaskFinished
+from bootstrap.ports import Playbook
+
+HOSTS = """\
+control_plane: {hosts: {here: {}}}
+all: {vars: {ansible_connection: local, ansible_python_interpreter: "{{ ansible_playbook_python }}"}}
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    inventory = tmp_path / "inventory.yml"
+    inventory.write_text(HOSTS)
+
+    def run_tasks(tasks, **more):
+        path = tmp_path / "playbook.yml"
+        path.write_text(json.dumps([{"name": "Try", "hosts": "all", "gather_facts": False, "tasks": tasks}]))
+        events, notes = [], []
+        playbook = Playbook(name=str(path), inventories=(inventory,), **more)
+        before = dict(os.environ)
+        outcome = AnsiblePlaybookRunner(tmp_path / "state").run(
+            playbook, log=tmp_path / "log", handle=events.append, notify=notes.append
+        )
+        assert dict(os.environ) == before
+        assert list((tmp_path / "state").iterdir()) == []
+        return outcome, events, notes, (tmp_path / "log").read_text()
+
+    return run_tasks
+
+
+def finished(events):
+    return [event for event in events if isinstance(event, TaskFinished)]
+
+
+def test_events_arrive_typed_and_the_log_is_kept(run):
+    outcome, events, _, log = run(
+        [
+            {"name": "Change", "ansible.builtin.command": "echo hello"},
+            {"name": "Ignore", "ansible.builtin.command": "false", "ignore_errors": True},
+            {"name": "Fail", "ansible.builtin.fail": {"msg": "boom"}},
+        ]
+    )
+    assert [event.outcome for event in finished(events)] == ["changed", "ignored", "failed"]
+    assert finished(events)[-1].message == "boom"
+    assert isinstance(events[-1], PlaybookFinished)
+    assert (outcome.code, outcome.interrupted) == (2, False)
+    assert "TASK [Fail]" in log
+
+
+def test_our_values_are_literal_and_the_persons_are_templates(run):
+    _, events, _, _ = run(
+        [{"name": "Show", "ansible.builtin.fail": {"msg": "{{ ours }} {{ theirs }} {{ plain }} {{ many }}"}}],
+        variables={"ours": "{{ 1 + 1 }}"},
+        extra_vars=('{"theirs": "{{ 2 + 2 }}", "many": [1, 2]}', "plain=x"),
+    )
+    assert finished(events)[0].message == "{{ 1 + 1 }} 4 x [1, 2]"
+
+
+def test_secrets_are_on_no_command_line_and_the_environment_is_clean(run, monkeypatch):
+    monkeypatch.setenv("SECRET_OF_SOMEBODY", "visible")
+    look = "cat /proc/*/cmdline 2>/dev/null | tr '\\0' ' ' | grep -c 'hush-[h]ush'; env"
+    _, events, _, log = run(
+        [
+            {"name": "Look", "ansible.builtin.shell": look, "register": "seen"},
+            {"name": "Show", "ansible.builtin.fail": {"msg": "{{ seen.stdout }}"}},
+        ],
+        extra_vars=("token=hush-hush",),
+    )
+    said = finished(events)[-1].message
+    assert said.splitlines()[0] == "0"
+    assert "SECRET_OF_SOMEBODY" not in said
+    assert "hush-hush" not in log
+
+
+def test_first_interrupt_ends_it_cleanly(run, tmp_path):
+    started = tmp_path / "started"
+    script = f"touch {started}; exec sleep 61"
+
+    def interrupt():
+        while not started.exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    began = time.monotonic()
+    outcome, _, notes, _ = run([{"name": "Wait", "ansible.builtin.shell": script}])
+    thread.join()
+    assert outcome.interrupted
+    assert time.monotonic() - began < 30
+    assert any("'Wait' may go on" in note for note in notes)
+    assert not playbooks_running(tmp_path)
+
+
+def test_second_interrupt_kills(run, tmp_path):
+    started = tmp_path / "started"
+
+    def interrupt():
+        while not started.exists():
+            time.sleep(0.05)
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.3)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    outcome, _, _, _ = run([{"name": "Wait", "ansible.builtin.shell": f"touch {started}; trap '' INT; sleep 62"}])
+    thread.join()
+    assert outcome.interrupted
+    assert not playbooks_running(tmp_path)
+
+
+def playbooks_running(directory):
+    def command(path):
+        try:
+            return path.read_bytes().decode(errors="replace")
+        except OSError:
+            return ""
+
+    lines = [command(path) for path in Path("/proc").glob("[0-9]*/cmdline")]
+    return [line for line in lines if str(directory) in line and "ansible-playbook" in line]

@@ -1,0 +1,147 @@
+"""The flow every verb shares: nothing starts on a bad inventory, lost workers are set aside, a lost control plane ends it."""
+
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from bootstrap.adapters.declaration import load_declaration
+from bootstrap.commands import check, deploy, image, status, up
+from bootstrap.errors import InventoryError, UsageError
+from bootstrap.model.cluster import Inventory
+from bootstrap.model.events import TaskFinished
+from bootstrap.model.probe import ProbeResult
+from bootstrap.ports import Outcome, Request, Tools
+
+
+@dataclass
+class World:
+    """Fakes for all that is outside."""
+
+    variables: dict = field(default_factory=dict)
+    lost: tuple = ()
+    bad_manifests: tuple = ()
+    bad_images: tuple = ()
+    others: tuple = ()
+    played: list = field(default_factory=list)
+    summaries: list = field(default_factory=list)
+    images: list = field(default_factory=list)
+
+    def tools(self):
+        hosts = {"cp": "192.0.2.1", "w1": "192.0.2.2"}
+        inventory = Inventory(
+            groups={"control_plane": ("cp",), "workers": ("w1",)},
+            variables={
+                **{name: {"ansible_host": address, **self.variables} for name, address in hosts.items()},
+                **dict.fromkeys(self.others, {}),
+            },
+        )
+        run = SimpleNamespace(directory=Path("run"), log=Path("log"), record=lambda _: None, finish=lambda *_: None)
+        nothing = lambda *_: None  # noqa: E731
+        return Tools(
+            declaration=load_declaration(),
+            inventories=SimpleNamespace(
+                read=lambda *_: inventory, describe=lambda problems, *_: tuple(problem.text for problem in problems)
+            ),
+            app_files=SimpleNamespace(
+                manifest_problems=lambda *_: self.bad_manifests,
+                image_problems=lambda images, _: self.images.extend(images) or self.bad_images,
+            ),
+            hosts=SimpleNamespace(probe=self._probe),
+            runner=SimpleNamespace(run=self._run),
+            state=SimpleNamespace(run=lambda: run, lock=lambda _: nullcontext()),
+            reporter=SimpleNamespace(
+                note=nothing,
+                start=nothing,
+                set_aside=nothing,
+                handle=nothing,
+                finish=self.summaries.append,
+                close=nothing,
+            ),
+            clock=lambda: 0.0,
+        )
+
+    def _probe(self, hosts, _):
+        return tuple(ProbeResult(host=host.name, problem="off" if host.name in self.lost else "") for host in hosts)
+
+    def _run(self, playbook, *, log, handle, notify):  # noqa: ARG002
+        self.played.append(playbook)
+        handle(TaskFinished(host="cp", stage="node_base", task="Do", outcome="ok", started=0, ended=1))
+        return Outcome(code=0)
+
+
+def request(command="up", **more):
+    return Request(command=command, inventories=(Path("inventory.yml"),), **more)
+
+
+def test_up_runs_its_playbook_on_all_hosts():
+    world = World()
+    assert up.up(request(), world.tools()) == 0
+    (playbook,) = world.played
+    assert (playbook.name, playbook.limit, playbook.forks) == ("kubestrap.cluster.up", (), 10)
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        World(variables={"cluster_pod_cdir": "x"}),
+        World(bad_manifests=("app.yml:3: not valid YAML",)),
+        World(bad_images=("there is no image",)),
+    ],
+)
+def test_nothing_starts_on_a_mistake(world):
+    with pytest.raises(InventoryError) as caught:
+        up.up(request(), world.tools())
+    assert caught.value.exit_code == 2
+    assert caught.value.details
+    assert world.played == []
+
+
+def test_lost_worker_is_set_aside():
+    world = World(lost=("w1",))
+    assert up.up(request(), world.tools()) == 6
+    assert world.played[0].limit == ("cp",)
+
+
+def test_lost_control_plane_ends_it_before_the_first_step():
+    world = World(lost=("cp",))
+    assert up.up(request(), world.tools()) == 4
+    assert world.played == []
+    assert world.summaries[0].unreachable == {"cp": "off"}
+
+
+def test_check_goes_on_with_the_hosts_that_answer():
+    world = World(lost=("cp",))
+    assert check.check(request("check"), world.tools()) == 4
+    assert world.played[0].limit == ("w1",)
+
+
+def test_limit():
+    world = World()
+    assert status.status(request("status", limit="cp"), world.tools()) == 0
+    assert world.played[0].limit == ("cp",)
+    with pytest.raises(UsageError, match="there are: cp, w1"):
+        status.status(request("status", limit="nope"), world.tools())
+
+
+def test_hosts_of_no_group_are_left_alone():
+    world = World(others=("printer",))
+    up.up(request(), world.tools())
+    assert world.played[0].limit == ("cp", "w1")
+
+
+def test_image_push_takes_the_named_images():
+    world = World(variables={"cluster_app_images": ["old:1"]})
+    image.push(request("image push", images=("new:1", "new.tar")), world.tools())
+    assert world.images == ["new:1", "new.tar"]
+    assert world.played[0].variables == {"cluster_app_images": ["new:1", str(Path("new.tar").absolute())]}
+    assert world.played[0].name == "kubestrap.cluster.image_push"
+
+
+def test_verbs_that_need_an_app_say_so():
+    with pytest.raises(InventoryError, match="no image"):
+        image.push(request("image push"), World().tools())
+    with pytest.raises(InventoryError, match="no app"):
+        deploy.deploy(request("deploy"), World().tools())

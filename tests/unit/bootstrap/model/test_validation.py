@@ -1,0 +1,142 @@
+"""Every mistake an inventory can hold is named, with the fix, and all of them at once."""
+
+import pytest
+
+from bootstrap.adapters.declaration import load_declaration
+from bootstrap.model.cluster import Inventory
+from bootstrap.model.validation import validate
+
+DECLARATION = load_declaration()
+
+
+def inventory(control_plane=("cp",), workers=("w1",), groups=None, hosts=None, **shared):
+    names = dict.fromkeys((*control_plane, *workers))
+    addresses = {name: {"ansible_host": f"192.0.2.{index}"} for index, name in enumerate(names, start=1)}
+    return Inventory(
+        groups={"control_plane": control_plane, "workers": workers, **(groups or {})},
+        variables={name: {**addresses[name], **shared, **(hosts or {}).get(name, {})} for name in names},
+    )
+
+
+def texts(subject):
+    return [problem.text for problem in validate(subject, DECLARATION)]
+
+
+def only(subject):
+    (text,) = texts(subject)
+    return text
+
+
+def test_good_inventory_has_no_problem():
+    assert texts(inventory()) == []
+
+
+def test_single_host_is_enough():
+    assert texts(inventory(workers=())) == []
+
+
+def test_empty_inventory():
+    assert "kubestrap init" in only(inventory(control_plane=(), workers=()))
+
+
+def test_no_control_plane():
+    assert "control_plane has no host" in only(inventory(control_plane=()))
+
+
+def test_several_control_planes_are_refused_plainly():
+    assert "not supported yet" in only(inventory(control_plane=("a", "b")))
+
+
+def test_host_in_both_groups():
+    assert "belongs to one" in only(inventory(control_plane=("a",), workers=("a",)))
+
+
+def test_same_machine_under_two_names():
+    subject = inventory(hosts={"w1": {"ansible_host": "192.0.2.1"}})
+    (problem,) = validate(subject, DECLARATION)
+    assert problem.hosts == ("cp", "w1")
+    assert "same machine" in problem.text
+
+
+def test_same_address_with_another_port_is_another_machine():
+    assert texts(inventory(hosts={"w1": {"ansible_host": "192.0.2.1", "ansible_port": 2222}})) == []
+
+
+def test_mistyped_group():
+    found = texts(inventory(workers=(), groups={"worker": ("w1",)}))
+    assert found == ["the group worker has no meaning here; did you mean workers?"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("cluster_pod_cdir", "10.0.0.0/16", "did you mean cluster_pod_cidr?"),
+        ("cluster_qqq_www_jjjj", 1, "docs/variables.md"),
+        ("cluser_pod_cidr", "10.0.0.0/16", "did you mean cluster_pod_cidr?"),
+        ("cluster_container_runtime", "dokcer", "did you mean docker?"),
+        ("cluster_kubernetes_version", "1.34.1", "1.35 to 1.37"),
+        ("cluster_kubernetes_version", "1.38", "1.35 to 1.37"),
+        ("cluster_kubernetes_version", "latest", "no Kubernetes version"),
+        ("cluster_kubernetes_version", True, "quotes"),
+        ("cluster_app_manifests", "a.yml", "must be a list"),
+        ("cluster_app_manifests", [1, {"a": 1}], "item 2 is a mapping"),
+        ("cluster_app_timeout", "soon", "whole number"),
+        ("cluster_app_timeout", 0, "above 0"),
+        ("cluster_docker_settings", "x", "must be a mapping"),
+        ("cluster_name", "a b", "letters, digits"),
+        ("cluster_name", None, "empty"),
+        ("cluster_pod_cidr", "10.244.0.0", "10.244.0.0/16"),
+        ("cluster_pod_cidr", "10.244.1.0/16", "write 10.244.0.0/16"),
+        ("cluster_pod_cidr", "ten", "no network"),
+        ("cluster_pod_cidr", "fd00::/48", "IPv6"),
+        ("cluster_pod_cidr", "10.244.0.0/25", "too small"),
+        ("cluster_pod_cidr", "10.244.0.0/24", "not 2"),
+        ("cluster_service_cidr", "11.0.0.0/8", "/12 to /28"),
+        ("cluster_service_cidr", "10.244.0.0/17", "overlap"),
+        ("cluster_pod_cidr", "10.96.0.0/16", "overlap"),
+        ("cluster_api_endpoint", "api", "name:port"),
+        ("cluster_node_address", "300.1.1.1", "no IP address"),
+        ("cluster_dns_domain", "Cluster_Local", "DNS domain"),
+        ("cluster_app_namespace", "My", "lower-case"),
+        ("cluster_cri_dockerd_sha256", {"amd64": "abc"}, "[amd64]"),
+    ],
+)
+def test_wrong_variable(name, value, expected):
+    (problem,) = validate(inventory(**{name: value}), DECLARATION)
+    assert expected in problem.text
+    assert name in problem.text
+    # It holds for every host, so none is named.
+    assert problem.hosts == () or "address" in problem.text
+
+
+@pytest.mark.parametrize("version", ["1.35", "1.36", "1.36.4", "v1.37.1", 1.36])
+def test_supported_versions(version):
+    assert texts(inventory(cluster_kubernetes_version=version)) == []
+
+
+@pytest.mark.parametrize("name", ["cluster_pod_cidr", "cluster_service_cidr"])
+def test_host_inside_a_network_of_the_cluster(name):
+    (problem,) = validate(inventory(**{name: "192.0.2.0/24"}, workers=()), DECLARATION)
+    assert problem.hosts == ("cp",)
+    assert "192.0.2.1" in problem.text
+
+
+def test_variable_of_one_host_names_it():
+    (problem,) = validate(inventory(hosts={"w1": {"cluster_node_address": "x"}}), DECLARATION)
+    assert (problem.variable, problem.hosts) == ("cluster_node_address", ("w1",))
+
+
+def test_templates_and_vault_are_left_to_ansible():
+    values = {
+        "cluster_pod_cidr": "{{ pods }}",
+        "cluster_app_timeout": "{{ n }}",
+        "cluster_name": {"__ansible_vault": "x"},
+    }
+    assert texts(inventory(**values)) == []
+
+
+def test_all_mistakes_at_once():
+    subject = inventory(
+        control_plane=(), cluster_pod_cdir="x", cluster_kubernetes_version="1.2", cluster_app_timeout="x"
+    )
+    assert len(texts(subject)) == 4
