@@ -202,7 +202,7 @@ def report(by_hand: list[Measured], kubestrap: list[Measured], again: list[Again
         [
             f"Measured {date} on {os.cpu_count()} processors: one bare Debian 13 host to DNS Ready, Docker, in turn.",
             "",
-            f"**{ratio:.2f} times the by-hand script** (medians: {_median(kubestrap):.1f} s, {_median(by_hand):.1f} s).",
+            f"**{ratio:.2f} times the by-hand script** (medians {_median(kubestrap):.1f} s, {_median(by_hand):.1f} s).",
             "",
             "| run | by hand, s (load before) | `kubestrap up`, s (load before) | ratio | second `up`, s | changed |",
             "|---|---|---|---|---|---|",
