@@ -205,13 +205,12 @@ class Check:
 
     def stuck_pods(self) -> list[str]:
         """Return the pods of the cluster's own parts that do not start, a line each."""
-        pods = self.kubectl.items("get", "pods", "--all-namespaces", "--field-selector=status.phase!=Succeeded")
-        return [
-            f"  pod {pod['metadata']['namespace']}/{pod['metadata']['name']} on {pod['spec'].get('nodeName', 'no node')}: "
-            f"{pod_state(pod)}"
-            for pod in pods
-            if pod["spec"].get("priorityClassName", "").startswith("system-") and not is_ready(pod)
-        ]
+        lines = []
+        for pod in self.kubectl.items("get", "pods", "--all-namespaces", "--field-selector=status.phase!=Succeeded"):
+            if pod["spec"].get("priorityClassName", "").startswith("system-") and not is_ready(pod):
+                name = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+                lines.append(f"  pod {name} on {pod['spec'].get('nodeName', 'no node')}: {pod_state(pod)}")
+        return lines
 
     def dns_cause(self, states: list[str]) -> str:
         """Return why CoreDNS does not stay up, empty while that is not known."""
