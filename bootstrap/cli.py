@@ -85,7 +85,7 @@ def _add_verb(
         verbs.add_parser, name, help=description, description=description.capitalize() + ".", epilog=examples
     )
     verb.add_argument("-i", "--inventory", type=Path, action="append", default=[], metavar="PATH",
-                      help="inventory; may be repeated (default: inventory.yml, inventory.ini or inventory/ here)")  # fmt: skip
+                      help="repeatable (default: inventory.yml, inventory.ini or inventory/ here)")  # fmt: skip
     verb.add_argument("-e", "--extra-vars", action="append", default=[], metavar="VARS",
                       help="name=value, JSON, or @file; wins over the inventory; may be repeated")  # fmt: skip
     verb.add_argument("--limit", default="", metavar="HOSTS", help="only these: names, groups, globs, !not-this")

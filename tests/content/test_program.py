@@ -1,0 +1,99 @@
+"""Static truths about the program: what it ships, says and imports."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bootstrap import __version__
+from bootstrap.adapters.environment import clean_environment
+from bootstrap.cli import parser
+from tests.content.generate import every_command, generated
+
+ROOT = Path(__file__).parent.parent.parent
+PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
+# What each part of the program may import of it.
+DIRECTION = {
+    "errors.py": (),
+    "model": ("errors", "model"),
+    "ports.py": ("errors", "model"),
+    "commands": ("errors", "model", "ports", "commands", "lab"),
+    "adapters": ("errors", "model", "ports", "adapters"),
+}
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: path.name)
+def test_playbook_parses(playbook):
+    command = ["ansible-playbook", "--syntax-check", "-i", ROOT / "inventory/sample/hosts.yml"]
+    done = subprocess.run(
+        [*command, f"kubestrap.cluster.{playbook.stem}"],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_one_version_everywhere():
+    assert yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"] == __version__
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dynamic"] == ["version"]
+
+
+@pytest.mark.parametrize("path", sorted(generated()), ids=str)
+def test_generated_file_is_current(path):
+    if path.name == "commands.md" and sys.version_info < (3, 13):
+        pytest.skip("this Python words its help differently")
+    assert (ROOT / path).read_text() == generated()[path], "run `make docs`"
+
+
+def test_every_documented_command_exists():
+    commands = {name for name, _ in every_command(parser())}
+    documented = [line[3:] for line in (ROOT / "docs/commands.md").read_text().splitlines() if line.startswith("## ")]
+    assert set(documented) == commands
+
+
+def test_every_verb_has_its_module_playbook_and_test():
+    for verb in ("check", "up", "deploy", "status"):
+        assert (ROOT / f"bootstrap/commands/{verb}.py").is_file()
+        assert (ROOT / f"playbooks/{verb}.yml").is_file()
+        assert (ROOT / f"tests/e2e/test_{verb}.py").is_file()
+
+
+def test_wheel_holds_the_content_and_no_tests(tmp_path):
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
+    base = "bootstrap/_ansible/ansible_collections/kubestrap/cluster/"
+    expected = {f"{base}playbooks/{playbook.name}" for playbook in PLAYBOOKS}
+    expected |= {f"{base}roles/cluster/meta/argument_specs.yml", f"{base}plugins/module_utils/changes.py"}
+    expected |= {"bootstrap/_ansible/ansible.cfg", "bootstrap/templates/inventory.yml.j2", "bootstrap/cli.py"}
+    assert expected <= set(names)
+    assert not [name for name in names if name.startswith("tests/") or "/tests/" in name or name.endswith(".pyc")]
+
+
+@pytest.mark.parametrize("part", DIRECTION)
+def test_imports_go_one_way(part):
+    place = ROOT / "bootstrap" / part
+    for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
+        for module in imported(path):
+            if module.startswith("bootstrap."):
+                assert module.split(".")[1] in DIRECTION[part], f"{path} imports {module}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "bootstrap/model").glob("*.py")), ids=lambda path: path.name)
+def test_model_is_the_standard_library_only(path):
+    assert {module.split(".")[0] for module in imported(path)} <= {*sys.stdlib_module_names, "bootstrap"}
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
