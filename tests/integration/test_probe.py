@@ -21,7 +21,10 @@ def cluster(tmp_path_factory):
         lab.up(name=name, control_planes=1, workers=0, system="debian-13", variables=(), directory=directory)
         inventory = directory / ".kubestrap/labs" / name / "inventory.yml"
         found = cluster_from(AnsibleInventoryReader().read([inventory], ()), default_name="x")
-        script = "useradd -m bob; install -d -o bob ~bob/.ssh; install -o bob ~/.ssh/authorized_keys ~bob/.ssh/; echo bob:pw | chpasswd"
+        script = (
+            "useradd -m bob; install -d -o bob ~bob/.ssh; install -o bob ~/.ssh/authorized_keys ~bob/.ssh/; "
+            "echo bob:pw | chpasswd"
+        )
         subprocess.run(["docker", "exec", found.hosts[0].name, "sh", "-c", script], check=True)
         yield found
     finally:

@@ -1,4 +1,4 @@
-"""The flow every verb shares: nothing starts on a bad inventory, lost workers are set aside, a lost control plane ends it."""
+"""The flow every verb shares: mistakes start nothing, lost workers are set aside, a lost control plane ends it."""
 
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -35,7 +35,7 @@ class World:
             groups={"control_plane": ("cp",), "workers": ("w1",)},
             variables={
                 **{name: {"ansible_host": address, **self.variables} for name, address in hosts.items()},
-                **dict.fromkeys(self.others, {}),
+                **{name: {} for name in self.others},
             },
         )
         run = SimpleNamespace(directory=Path("run"), log=Path("log"), record=lambda _: None, finish=lambda *_: None)
