@@ -260,7 +260,8 @@ def main() -> int:
         print("\n".join((f"demo: {error.message}", *error.details)), file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("demo: interrupted. make demo goes on from here, make demo-down removes what is there.", file=sys.stderr)
+        if flags.command != "image":
+            print("demo: interrupted. make demo goes on, make demo-down removes what is there.", file=sys.stderr)
         return 130
     return 0
 
