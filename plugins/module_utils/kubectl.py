@@ -83,6 +83,11 @@ class Kubectl:
         return self.items(*arguments, stdin=as_list(objects))
 
 
+def is_ours(obj: dict[str, Any]) -> bool:
+    """Tell whether an object, read with its managed fields, was applied by us."""
+    return any(entry.get("manager") == FIELD_MANAGER for entry in obj["metadata"].get("managedFields") or [])
+
+
 def as_list(objects: list[dict[str, Any]]) -> str:
     """Return objects as one JSON document that kubectl reads."""
     return json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})

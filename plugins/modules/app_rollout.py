@@ -11,11 +11,17 @@ description:
     every Service has something that listens, and gives up early when the cause is certain.
 author: kubestrap contributors
 options:
+  look:
+    description:
+      - Only tell how what was applied to O(namespace) does now, if anything was. Restarts nothing, waits for nothing,
+        never fails because of the app.
+    type: bool
+    default: false
   objects:
-    description: The app's objects, as they were applied.
+    description: The app's objects, as they were applied. Not needed to look.
     type: list
     elements: dict
-    required: true
+    default: []
   namespace:
     description: Namespace of objects that name none.
     type: str
@@ -35,7 +41,7 @@ EXAMPLES = r"""
 RETURN = r"""
 app:
   description: C(ok), C(cause), C(evidence), C(urls) and C(namespace).
-  returned: always
+  returned: always, but when there is nothing to look at
   type: dict
 """
 
@@ -51,6 +57,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import (
     KubectlError,
     address_of,
     condition,
+    is_ours,
     is_ready,
 )
 
@@ -355,11 +362,30 @@ def _labels(labels: dict[str, str]) -> str:
     return ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
 
 
+def look(kubectl: Kubectl, verdict: dict[str, Any]) -> dict[str, Any]:
+    """Return the verdict on what we once applied to a namespace, as it is now; empty when there is nothing of ours."""
+    kinds = ",".join([*(kind.lower() for kind in WORKLOADS), "service"])
+    try:
+        found = kubectl.items(f"--namespace={verdict['namespace']}", "get", kinds, "--show-managed-fields")
+        objects = [obj for obj in found if is_ours(obj)]
+        if not objects:
+            return {}
+        app = App(kubectl, objects, verdict["namespace"])
+        verdict["urls"] = urls(app.of_kind("Service"), kubectl.items("get", "nodes"))
+        wait(app, 0)
+    except RolloutError as error:
+        return {"app": {**verdict, "cause": error.cause, "evidence": [line for line in error.evidence if line]}}
+    except KubectlError as error:
+        return {"app": {**verdict, "cause": f"The cluster does not answer: {error}"}}
+    return {"app": {**verdict, "ok": True}}
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "objects": {"type": "list", "elements": "dict", "required": True},
+            "look": {"type": "bool", "default": False},
+            "objects": {"type": "list", "elements": "dict", "default": []},
             "namespace": {"type": "str", "default": "default"},
             "timeout": {"type": "int", "default": 300},
         },
@@ -369,6 +395,8 @@ def main() -> None:
     changes = Changes(module)
     kubectl = Kubectl()
     verdict = {"ok": False, "cause": "", "evidence": [], "urls": [], "namespace": params["namespace"]}
+    if params["look"]:
+        module.exit_json(changed=False, **look(kubectl, verdict))
     if module.check_mode:
         changes.exit(app=verdict)
     app = App(kubectl, params["objects"], params["namespace"])

@@ -44,10 +44,10 @@ from typing import Any, Optional
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import (
-    FIELD_MANAGER,
     Kubectl,
     KubectlError,
     as_list,
+    is_ours,
 )
 
 # Written by the API server with every change; says nothing about what was asked for.
@@ -78,11 +78,6 @@ def substance(obj: dict[str, Any]) -> dict[str, Any]:
     bare = {name: value for name, value in obj.items() if name != "status"}
     bare["metadata"] = {name: value for name, value in obj["metadata"].items() if name not in BOOKKEEPING}
     return bare
-
-
-def is_ours(obj: dict[str, Any]) -> bool:
-    """Tell whether the object was applied by us before."""
-    return any(entry.get("manager") == FIELD_MANAGER for entry in obj["metadata"].get("managedFields") or [])
 
 
 def as_text(obj: dict[str, Any]) -> str:
