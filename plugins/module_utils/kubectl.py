@@ -94,9 +94,10 @@ def as_list(objects: list[dict[str, Any]]) -> str:
 
 
 def without_noise(text: str) -> str:
-    """Return an error of kubectl without klog's lines and its prefix."""
+    """Return an error of kubectl without klog's lines, its prefixes and its hint to look away."""
     lines = [line for line in text.strip().splitlines() if not re.match(r"[EWI]\d{4} ", line)]
-    return "\n".join(line.removeprefix("Error from server: ") for line in lines)
+    said = "\n".join(line.removeprefix("Error from server: ") for line in lines)
+    return re.sub(r'error: error validating "STDIN": error validating data: |; if you choose to ignore .*', "", said)
 
 
 def condition(obj: dict[str, Any], kind: str) -> dict[str, Any]:
