@@ -27,8 +27,6 @@ class InventoryError(KubestrapError):
     exit_code = 2
 
 
-
-
 class StepFailedError(KubestrapError):
     """A step failed on a host, or a program on this machine did not do its work."""
 
