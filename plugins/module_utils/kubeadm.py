@@ -154,11 +154,13 @@ def needs_exec_gate(minor: int, runtime: str) -> bool:
     return runtime == "docker" and minor >= 36  # noqa: PLR2004
 
 
-def kubelet_patch(*, resolver: str, cgroup_version: int) -> dict[str, Any]:
+def kubelet_patch(*, resolver: str, cgroup_version: int, swap_stays_on: bool) -> dict[str, Any]:
     """Return what the kubelet of this host needs that others may not."""
     patch: dict[str, Any] = {"resolvConf": resolver}
     if cgroup_version == 1:
         patch["failCgroupV1"] = False
+    if swap_stays_on:
+        patch["failSwapOn"] = False
     return patch
 
 

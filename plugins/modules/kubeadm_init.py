@@ -37,6 +37,7 @@ options:
   cri_socket: {description: Socket of the container runtime., type: str, required: true}
   resolver: {description: "The resolv.conf pods inherit.", type: str, default: /etc/resolv.conf}
   cgroup_version: {description: Version of cgroups on this host., type: int, default: 2, choices: [1, 2]}
+  swap_stays_on: {description: Whether this host keeps its swap on., type: bool, default: false}
   conntrack_writable:
     description: Whether kube-proxy may set conntrack limits on every host.
     type: bool
@@ -246,7 +247,11 @@ class ControlPlane:
 
     def init(self, *, finish: bool = False) -> None:
         """Run `kubeadm init`, or what is left of it."""
-        patch = kubeadm.kubelet_patch(resolver=self.params["resolver"], cgroup_version=self.params["cgroup_version"])
+        patch = kubeadm.kubelet_patch(
+            resolver=self.params["resolver"],
+            cgroup_version=self.params["cgroup_version"],
+            swap_stays_on=self.params["swap_stays_on"],
+        )
         self.changes.file(
             f"{kubeadm.PATCHES}/kubeletconfiguration0+merge.json", json.dumps(patch, sort_keys=True) + "\n"
         )
@@ -337,6 +342,7 @@ def main() -> None:
             "cri_socket": {"type": "str", "required": True},
             "resolver": {"type": "str", "default": "/etc/resolv.conf"},
             "cgroup_version": {"type": "int", "default": 2, "choices": [1, 2]},
+            "swap_stays_on": {"type": "bool", "default": False},
             "conntrack_writable": {"type": "bool", "default": True},
             "timeout": {"type": "int", "default": 120},
         },

@@ -22,6 +22,7 @@ options:
   cri_socket: {description: Socket of the container runtime., type: str, required: true}
   resolver: {description: "The resolv.conf pods inherit.", type: str, default: /etc/resolv.conf}
   cgroup_version: {description: Version of cgroups on this host., type: int, default: 2, choices: [1, 2]}
+  swap_stays_on: {description: Whether this host keeps its swap on., type: bool, default: false}
   token: {description: Bootstrap token., type: str}
   ca_cert_hash: {description: "Hash of the cluster's CA the API server must prove, C(sha256:...).", type: str}
 """
@@ -153,7 +154,11 @@ class Worker:
 
     def join(self) -> None:
         """Join the cluster; what an earlier, cut join left is removed first."""
-        patch = kubeadm.kubelet_patch(resolver=self.params["resolver"], cgroup_version=self.params["cgroup_version"])
+        patch = kubeadm.kubelet_patch(
+            resolver=self.params["resolver"],
+            cgroup_version=self.params["cgroup_version"],
+            swap_stays_on=self.params["swap_stays_on"],
+        )
         self.changes.file(
             f"{kubeadm.PATCHES}/kubeletconfiguration0+merge.json", json.dumps(patch, sort_keys=True) + "\n"
         )
@@ -185,6 +190,7 @@ def main() -> None:
             "cri_socket": {"type": "str", "required": True},
             "resolver": {"type": "str", "default": "/etc/resolv.conf"},
             "cgroup_version": {"type": "int", "default": 2, "choices": [1, 2]},
+            "swap_stays_on": {"type": "bool", "default": False},
             "token": {"type": "str", "no_log": True},
             "ca_cert_hash": {"type": "str"},
         },

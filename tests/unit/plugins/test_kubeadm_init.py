@@ -22,6 +22,7 @@ PARAMS: dict[str, Any] = {
     "cri_socket": "unix:///run/cri-dockerd.sock",
     "resolver": "/etc/resolv.conf",
     "cgroup_version": 2,
+    "swap_stays_on": False,
     "conntrack_writable": True,
     "timeout": 1,
 }
@@ -56,8 +57,14 @@ def test_system_verification_is_ignored_on_cgroup_v1_only() -> None:
     assert "ignorePreflightErrors" not in documents()["InitConfiguration"]["nodeRegistration"]
     registration = documents(cgroup_version=1)["InitConfiguration"]["nodeRegistration"]
     assert registration["ignorePreflightErrors"] == ["SystemVerification"]
-    assert kubeadm.kubelet_patch(resolver="/x", cgroup_version=1) == {"resolvConf": "/x", "failCgroupV1": False}
-    assert kubeadm.kubelet_patch(resolver="/x", cgroup_version=2) == {"resolvConf": "/x"}
+    assert kubeadm.kubelet_patch(resolver="/x", cgroup_version=1, swap_stays_on=False) == {
+        "resolvConf": "/x",
+        "failCgroupV1": False,
+    }
+    assert kubeadm.kubelet_patch(resolver="/x", cgroup_version=2, swap_stays_on=True) == {
+        "resolvConf": "/x",
+        "failSwapOn": False,
+    }
 
 
 def test_conntrack_is_left_alone_only_where_it_cannot_be_set() -> None:

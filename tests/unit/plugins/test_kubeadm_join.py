@@ -16,6 +16,7 @@ PARAMS: dict[str, Any] = {
     "api_endpoint": "10.0.0.11:6443",
     "cri_socket": "unix:///run/cri-dockerd.sock",
     "cgroup_version": 2,
+    "swap_stays_on": False,
     "token": "abcdef.0123456789abcdef",
     "ca_cert_hash": "sha256:12",
 }
