@@ -10,6 +10,6 @@ def test_nodes_versions_and_address(cluster: Hosts, program: Program) -> None:
         (cluster.host("cp1"), True),
         (cluster.host("worker1"), True),
     }
-    assert {node["version"] for node in summary["nodes"]} == {"v1.36.4"}
+    assert {node["version"] for node in summary["nodes"]} == {"1.36.4"}
     text = program.run("status", "-i", cluster.inventory).stdout
     assert all(url in text for url in summary["app_urls"])
