@@ -123,7 +123,7 @@ def _add_lab(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     up.add_argument("--workers", type=int, default=1, metavar="N", help="workers (default: %(default)s)")
     up.add_argument("--os", default="debian-13", help="operating system of the hosts (default: %(default)s)")
     up.add_argument("--vars", type=Path, action="append", default=[], metavar="FILE", help="YAML file of variables")
-    commands.add_parser("list", help="list the labs of this directory").set_defaults(handler=_lab, lab="list")
+    commands.add_parser("list", help="list the labs of this machine").set_defaults(handler=_lab, lab="list")
     down = commands.add_parser("down", help="remove a lab; nothing of it is left")
     ssh = _described(
         commands.add_parser, "ssh", help="log in to a host of a lab, or run a command there", epilog=examples.LAB
