@@ -77,9 +77,8 @@ KUBELET_CONF = Path("/etc/kubernetes/kubelet.conf")
 CRICTL_YAML = "/etc/crictl.yaml"
 SOURCES_LIST = Path("/etc/apt/sources.list")
 # Gone since March 2024, or a second entry for the same packages with another key: either makes apt refuse to refresh.
-STALE = re.compile(
-    r"apt\.kubernetes\.io|packages\.cloud\.google\.com/apt[^#]*\bkubernetes-|pkgs\.k8s\.io/core:", re.DOTALL
-)
+# The dead repository had one suite for every distribution, wherever it was mirrored.
+STALE = re.compile(r"apt\.kubernetes\.io|\bkubernetes-xenial\b|pkgs\.k8s\.io/core:")
 
 
 def matches(version: str, wanted: str) -> bool:
