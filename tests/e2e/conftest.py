@@ -32,7 +32,8 @@ def proved(request: pytest.FixtureRequest) -> Iterator[list[Cell]]:
     yield cells
     path = request.config.getoption("--proof")
     if path and not request.session.testsfailed:
-        path.write_text(render(cells, PASSED, root=ROOT))
+        before = path.read_text() if path.exists() else ""
+        path.write_text(render(cells, PASSED, root=ROOT, before=before))
 
 
 @pytest.fixture(scope="session")

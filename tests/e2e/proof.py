@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+# From this heading on the page is written by hand: what `time` said of commands that take whole machines.
+BY_HAND = "## Whole runs"
 # Cells somebody may ask about. One that no test filled says so.
 SYSTEMS = ("Debian 13", "Debian 12", "Ubuntu 24.04", "Ubuntu 22.04")
 TOPOLOGIES = ("1 control plane", "1 control plane + 1 worker")
@@ -23,8 +25,8 @@ class Cell:
     second_run_seconds: float | None = None
 
 
-def render(cells: Iterable[Cell], tests: Mapping[str, float], *, root: Path) -> str:
-    """Return the page; `tests` maps the name of every e2e test that passed to its seconds."""
+def render(cells: Iterable[Cell], tests: Mapping[str, float], *, root: Path, before: str = "") -> str:
+    """Return the page; `tests` maps the name of every e2e test that passed to its seconds, `before` is the old page."""
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=root, capture_output=True, text=True, check=False
     ).stdout.strip()
@@ -51,4 +53,5 @@ def render(cells: Iterable[Cell], tests: Mapping[str, float], *, root: Path) -> 
                 lines.append(f"| {what} | {cell.seconds:.0f} | {again} |")
     lines += ["", "## Tests that passed", "", "| test | s |", "|---|---|"]
     lines += [f"| {name} | {seconds:.0f} |" for name, seconds in sorted(tests.items())]
-    return "\n".join(lines) + "\n"
+    _, heading, by_hand = before.partition(BY_HAND)
+    return "\n".join(lines) + "\n" + (f"\n{heading}{by_hand}" if heading else "")
