@@ -1,5 +1,6 @@
 """The container engine of this machine, reached through the `docker` command."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -100,6 +101,7 @@ def _start() -> str:
     if Path("/run/systemd/system").is_dir():
         subprocess.run(["systemctl", "start", "docker.service"], capture_output=True, check=False)
         return "journalctl -u docker"
+    forget_ended_engines(Path("/var/run"))
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "kubestrap"
     state.mkdir(parents=True, exist_ok=True)
     path = state / "dockerd.log"
@@ -107,3 +109,17 @@ def _start() -> str:
         # In a session of its own, it stays when this command ends.
         subprocess.Popen(["dockerd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     return f"log: {path}"
+
+
+def forget_ended_engines(run: Path) -> None:
+    """Remove pid files of engines that did not end well: their numbers may be other programs' by now.
+
+    Args:
+        run: The directory of pid files, /var/run.
+    """
+    for name, program in (("docker.pid", "dockerd"), ("docker/containerd/containerd.pid", "containerd")):
+        path = run / name
+        with contextlib.suppress(OSError):
+            running = Path(f"/proc/{path.read_text().strip()}/comm")
+            if not running.exists() or running.read_text().strip() != program:
+                path.unlink()
