@@ -5,20 +5,29 @@ Runs on the hosts: standard library only, Python 3.9.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from pathlib import Path
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 KUBERNETES = "/etc/kubernetes"
 KUBELET_CONF = f"{KUBERNETES}/kubelet.conf"
 PATCHES = f"{KUBERNETES}/kubestrap/patches"
 CONTROL_PLANE_PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 RUN_DIRECTORY = "/run"
+# kubeadm's own waits end before that.
+OTHER_RUN_SECONDS = 600
 EXEC_GATE = "ExtendWebSocketsToKubelet"
 
 # What the kubelet, kubeadm and the runtime write, and what it means. The first that fits is told.
@@ -108,10 +117,50 @@ class KubeadmError(Exception):
     """kubeadm failed. The text is for people: the cause in words, then the evidence."""
 
 
+@contextlib.contextmanager
+def alone(timeout: int, program: Optional[str] = None) -> Iterator[None]:
+    """Do something while no other run works with kubeadm on this host.
+
+    A run that was interrupted on the operator's machine goes on here to the end of its step. What it is about to finish
+    must not be taken for something half-finished, so the next run waits for it.
+
+    Args:
+        timeout: Seconds to wait for another run.
+        program: Path of kubeadm. Its lock says so, and a running kubeadm inherits that: no file of ours is left.
+
+    Raises:
+        KubeadmError: when the other run does not end.
+    """
+    program = program or shutil.which("kubeadm")
+    if program is None:
+        yield
+        return
+    handle = os.open(program, os.O_RDONLY)
+    os.set_inheritable(handle, True)  # noqa: FBT003 - the function has no keyword
+    deadline = time.monotonic() + timeout
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise KubeadmError(
+                        f"An earlier run still works with kubeadm on this host after {timeout} s. Look at it with "
+                        "`ps -C kubeadm -f` there, then run again."
+                    ) from None
+                time.sleep(0.5)
+        yield
+    finally:
+        os.close(handle)
+
+
 def run(*command: str, timeout: Optional[int] = None) -> subprocess.CompletedProcess[str]:
     """Run a program and return how it ended."""
     return subprocess.run(
         command,
+        # Python's own files are not inherited anyway; the lock of `alone` is to be.
+        close_fds=False,
         capture_output=True,
         text=True,
         check=False,

@@ -356,10 +356,11 @@ def main() -> None:
     changes = Changes(module)
     control_plane = ControlPlane(params, changes, kubectl)
     try:
-        state = find_state(kubectl)
-        control_plane.converge(state)
-        if state == "running" or not module.check_mode:
-            control_plane.converge_taint()
+        with kubeadm.alone(kubeadm.OTHER_RUN_SECONDS):
+            state = find_state(kubectl)
+            control_plane.converge(state)
+            if state == "running" or not module.check_mode:
+                control_plane.converge_taint()
     except (KubeadmError, KubectlError) as error:
         module.fail_json(msg=str(error))
     changes.exit(state=state)

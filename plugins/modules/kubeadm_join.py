@@ -203,10 +203,11 @@ def main() -> None:
     changes = Changes(module)
     worker = Worker(params, changes)
     try:
-        joined = worker.joined()
-        if not joined and params["token"] is not None:
-            worker.join()
-            joined = True
+        with kubeadm.alone(kubeadm.OTHER_RUN_SECONDS):
+            joined = worker.joined()
+            if not joined and params["token"] is not None:
+                worker.join()
+                joined = True
     except KubeadmError as error:
         module.fail_json(msg=str(error))
     changes.exit(joined=joined)

@@ -2,11 +2,14 @@
 
 import subprocess
 
+import yaml
+
 from tests.conftest import Hosts, Program
 
 
 def test_starter_inventory_leads_to_a_check(bare: Hosts, program: Program) -> None:
-    address = bare.sh("cp1", "hostname -I").split()[0]
+    inventory = yaml.safe_load(bare.inventory.read_text())
+    address = inventory["control_plane"]["hosts"][bare.host("cp1")]["ansible_host"]
     path = program.directory / "starter.yml"
     try:
         program.run("init", address, "--accept-host-keys", "-o", path)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.kubestrap.cluster.plugins.module_utils import kubeadm
+from ansible_collections.kubestrap.cluster.plugins.module_utils.kubeadm import KubeadmError
 
 
 @pytest.mark.parametrize(
@@ -67,3 +68,17 @@ def test_a_secret_file_is_roots_alone_and_gone_afterwards(tmp_path: Path, monkey
 )
 def test_the_exec_gate_is_a_matter_of_docker_since_1_36(minor: int, runtime: str, needed: bool) -> None:
     assert kubeadm.needs_exec_gate(minor, runtime) is needed
+
+
+def test_next_run_waits_for_the_kubeadm_of_an_interrupted_one(tmp_path: Path) -> None:
+    program = tmp_path / "kubeadm"
+    program.write_text("#!/bin/sh\nread line\n")
+    program.chmod(0o755)
+    with kubeadm.alone(0, str(program)):
+        # The run that started it is gone; what it started goes on and holds the lock.
+        still_working = subprocess.Popen([program], stdin=subprocess.PIPE, close_fds=False)
+    with pytest.raises(KubeadmError, match="An earlier run still works"), kubeadm.alone(0, str(program)):
+        pass
+    still_working.communicate(b"done\n")
+    with kubeadm.alone(0, str(program)):
+        pass
