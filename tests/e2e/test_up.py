@@ -44,9 +44,7 @@ def test_image_came_from_no_registry(cluster: Hosts) -> None:
 
 
 def test_exec_and_logs_work(cluster: Hosts) -> None:
-    assert "Kotlin" in cluster.kubectl("logs", "deployment/springboot-kotlin-app") or cluster.kubectl(
-        "logs", "deployment/springboot-kotlin-app"
-    )
+    assert cluster.kubectl("logs", "deployment/springboot-kotlin-app").strip()
     assert cluster.kubectl("exec", "deployment/springboot-kotlin-app", "--", "id", "-u").strip() != "0"
 
 
