@@ -23,7 +23,7 @@ demo-down: $(VENV)/.installed ## Remove the demo: hosts, volumes, networks, its 
 
 .PHONY: test
 test: lint ## Everything CI runs: lint, unit, content, integration, molecule, e2e
-	@$(BIN)/python -m pytest tests/unit tests/content tests/integration tests/molecule tests/e2e
+	@$(BIN)/python -m pytest tests/unit tests/content tests/integration tests/molecule tests/e2e -m "not proof"
 
 .PHONY: lint
 lint: $(VENV)/.installed ## Ruff, mypy, yamllint, ansible-lint
@@ -46,7 +46,11 @@ molecule: $(VENV)/.installed ## The roles that stand alone, on real hosts, twice
 	$(BIN)/python -m pytest tests/molecule
 
 .PHONY: e2e
-e2e: $(VENV)/.installed ## Real clusters, from the built wheel; rewrites docs/proof.md
+e2e: $(VENV)/.installed ## Real clusters, from the built wheel: what fits into `make test`
+	$(BIN)/python -m pytest tests/e2e -m "not proof"
+
+.PHONY: proof
+proof: $(VENV)/.installed ## Every e2e test, hours if need be; rewrites docs/proof.md
 	$(BIN)/python -m pytest tests/e2e --proof docs/proof.md
 
 .PHONY: bench
