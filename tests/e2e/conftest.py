@@ -3,37 +3,54 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.conftest import ROOT, Hosts, Program
-from tests.e2e.proof import Cell, render
+from tests.e2e.proof import Cell, Measurement, Record, commit
 
 APP = ROOT / "examples/springboot-kotlin-app"
 IMAGE = "springboot-kotlin-app:latest"
-
-
-PASSED: dict[str, float] = {}
+RECORD = Record(commit=commit(ROOT))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Remember what passed."""
-    if report.when == "call" and report.passed:
-        PASSED[report.nodeid.removeprefix("tests/e2e/")] = report.duration
+    """Remember how each test ended; a fixture that fails fails its test."""
+    if report.failed or (report.passed and report.when == "call"):
+        seconds = report.duration if report.when == "call" else 0
+        RECORD.ended(_name(report.nodeid), passed=report.passed, seconds=seconds)
 
 
-@pytest.fixture(scope="session")
-def proved(request: pytest.FixtureRequest) -> Iterator[list[Cell]]:
-    """Clusters made in this run; written down when the run ends without a failure."""
-    cells: list[Cell] = []
-    yield cells
-    path = request.config.getoption("--proof")
-    if path and not request.session.testsfailed:
-        before = path.read_text() if path.exists() else ""
-        path.write_text(render(cells, PASSED, root=ROOT, before=before))
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write down what was proved, and what failed: one failure does not take away hours of other proofs."""
+    path = session.config.getoption("--proof")
+    if path and RECORD.tests:
+        path.write_text(RECORD.page(path.read_text() if path.exists() else ""))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show what was measured."""
+    if RECORD.measurements:
+        terminalreporter.section("measured")
+        for one in RECORD.measurements:
+            terminalreporter.line(f"{one.claim}: {one.value}")
+
+
+def _name(nodeid: str) -> str:
+    return nodeid.removeprefix("tests/e2e/")
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
+    """Note what the test saw of a promise (proof.CLAIMS lists them): `measured("self-healing", "back after 2.1 s")`."""
+
+    def note(claim: str, value: str) -> None:
+        RECORD.measurements.append(Measurement(claim=claim, value=value, test=_name(request.node.nodeid)))
+
+    return note
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +73,7 @@ def bare(make_lab: Callable[..., Hosts], app: Path) -> Hosts:
 
 
 @pytest.fixture(scope="session")
-def prove(program: Program, proved: list[Cell]) -> Callable[..., None]:
+def prove(program: Program) -> Callable[..., None]:
     """Make a cluster of bare hosts, run `up` once more, and write both down as a row of the page."""
 
     def make(hosts: Hosts, *, topology: str, runtime: str = "docker") -> None:
@@ -66,7 +83,7 @@ def prove(program: Program, proved: list[Cell]) -> Callable[..., None]:
         again = program.run("up", "-i", hosts.inventory, "--output", "json")
         assert again.summary["changed"] == 0, f"a second up changed something: {again.summary}"
         system, version = hosts.sh("cp1", '. /etc/os-release; echo "$NAME $VERSION_ID"').rsplit(maxsplit=1)
-        proved.append(
+        RECORD.cells.append(
             Cell(
                 system=f"{system.split()[0]} {version}",
                 runtime=runtime,

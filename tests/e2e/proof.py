@@ -2,17 +2,54 @@
 
 import itertools
 import subprocess
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 # From this heading on the page is written by hand: what `time` said of commands that take whole machines.
 BY_HAND = "## Whole runs"
-# Cells somebody may ask about. One that no test filled says so.
+# Hosts somebody may ask about. Those without a cluster say so.
 SYSTEMS = ("Debian 13", "Debian 12", "Ubuntu 24.04", "Ubuntu 22.04")
 RUNTIMES = ("docker", "containerd")
-TOPOLOGIES = ("1 control plane", "1 control plane + 1 worker")
+# What somebody may ask for, by table. A claim that no test measured says so; one that is not listed comes last.
+CLAIMS = {
+    "Shapes of a cluster": (
+        "three control planes survive one",
+        "more nodes later",
+        "runtimes differ per host",
+        "several addresses per host",
+        "bastion, sudo with a password, other SSH port",
+        "proxy and mirrors",
+        "minikube",
+    ),
+    "What the app gets": (
+        "rolling update without downtime",
+        "canary",
+        "self-healing",
+        "HPA",
+        "StatefulSet + PersistentVolume",
+        "namespaces",
+        "LoadBalancer",
+        "multi-cloud / hybrid",
+        "local image, `imagePullPolicy: Never`",
+    ),
+    "Why an app does not answer": (
+        "wrong image name",
+        "image missing on one node",
+        "crash loop",
+        "failing readiness probe",
+        "no endpoints",
+        "port without a listener",
+        "unschedulable",
+        "pending volume",
+        "bad manifest",
+        "namespace quota",
+    ),
+}
+
+Outcome = Literal["passed", "failed"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,34 +64,97 @@ class Cell:
     second_run_seconds: float | None = None
 
 
-def render(cells: Iterable[Cell], tests: Mapping[str, float], *, root: Path, before: str = "") -> str:
-    """Return the page; `tests` maps the name of every e2e test that passed to its seconds, `before` is the old page."""
-    commit = subprocess.run(
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What a test saw of something people are promised, such as "0 of 812 requests failed"."""
+
+    claim: str
+    value: str
+    test: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a test ended, and after how long."""
+
+    outcome: Outcome
+    seconds: float
+
+
+@dataclass(kw_only=True)
+class Record:
+    """What one run of the tests showed."""
+
+    commit: str
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    cells: list[Cell] = field(default_factory=list)
+    measurements: list[Measurement] = field(default_factory=list)
+    tests: dict[str, Ended] = field(default_factory=dict)
+
+    def ended(self, test: str, *, passed: bool, seconds: float) -> None:
+        """Remember a phase of a test; one that failed is not forgotten for a later one that passed."""
+        before = self.tests.get(test)
+        failed = not passed or (before is not None and before.outcome == "failed")
+        self.tests[test] = Ended(
+            outcome="failed" if failed else "passed", seconds=seconds + (before.seconds if before else 0)
+        )
+
+    def page(self, before: str = "") -> str:
+        """Return the page; `before` is the old one, of which the part that is written by hand stays."""
+        count = [ended.outcome for ended in self.tests.values()]
+        failed = f", **{count.count('failed')} failed**" if "failed" in count else ""
+        lines = [
+            "# Proof",
+            "",
+            "Written by `make proof`: every cell is a cluster that was made, on hosts that were bare before.",
+            "",
+            f"Run of {self.started:%Y-%m-%d %H:%M} UTC at commit `{self.commit or 'unknown'}`, on one machine that",
+            f"also builds and serves everything the hosts download: {count.count('passed')} tests passed{failed}.",
+            "",
+            "| hosts | runtime | topology | Kubernetes | `up`, s | second `up`, s |",
+            "|---|---|---|---|---|---|",
+            *self._clusters(),
+        ]
+        for title, claims in self._tables():
+            lines += ["", f"## {title}", "", "| what | measured | test |", "|---|---|---|"]
+            lines += [row for claim in claims for row in self._rows(claim)]
+        lines += ["", "## Tests", "", "| test | s | |", "|---|---|---|"]
+        lines += [
+            f"| {name} | {ended.seconds:.0f} | {'' if ended.outcome == 'passed' else '**failed**'} |"
+            for name, ended in sorted(self.tests.items())
+        ]
+        _, heading, by_hand = before.partition(BY_HAND)
+        return "\n".join(lines) + "\n" + (f"\n{heading}{by_hand}" if heading else "")
+
+    def _clusters(self) -> Iterator[str]:
+        asked = list(itertools.product(SYSTEMS, RUNTIMES))
+        made = [(cell.system, cell.runtime) for cell in self.cells]
+        for system, runtime in dict.fromkeys([*asked, *made]):
+            cells = [cell for cell in self.cells if (cell.system, cell.runtime) == (system, runtime)]
+            if not cells:
+                yield f"| {system} | {runtime} | any | | not proved | |"
+            for cell in cells:
+                again = "" if cell.second_run_seconds is None else f"{cell.second_run_seconds:.0f}"
+                yield f"| {system} | {runtime} | {cell.topology} | {cell.kubernetes} | {cell.seconds:.0f} | {again} |"
+
+    def _tables(self) -> Iterator[tuple[str, Sequence[str]]]:
+        yield from CLAIMS.items()
+        listed = set(itertools.chain.from_iterable(CLAIMS.values()))
+        if others := [claim for claim in dict.fromkeys(one.claim for one in self.measurements) if claim not in listed]:
+            yield "Measured besides", others
+
+    def _rows(self, claim: str) -> Iterator[str]:
+        found = [one for one in self.measurements if one.claim == claim]
+        if not found:
+            yield f"| {claim} | not proved | |"
+        for one in found:
+            ended = self.tests.get(one.test)
+            value = one.value.replace("|", "\\|").replace("\n", " ")
+            yield f"| {claim} | {value if ended and ended.outcome == 'passed' else '**failed**'} | {one.test} |"
+
+
+def commit(root: Path) -> str:
+    """Return the commit of a checkout, empty when there is none."""
+    return subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=root, capture_output=True, text=True, check=False
     ).stdout.strip()
-    made = {(cell.system, cell.runtime, cell.topology): cell for cell in cells}
-    lines = [
-        "# Proof",
-        "",
-        "Written by `make proof`: every cell is a cluster that was made, on hosts that were bare before.",
-        "",
-        f"Run of {datetime.now(UTC):%Y-%m-%d %H:%M} UTC at commit `{commit or 'unknown'}`, on one machine that also",
-        "builds and serves everything the hosts download.",
-        "",
-        "| hosts | runtime | topology | Kubernetes | `up`, s | second `up`, s |",
-        "|---|---|---|---|---|---|",
-    ]
-    asked = itertools.product(SYSTEMS, RUNTIMES, TOPOLOGIES)
-    # Shapes that no row was foreseen for come last.
-    for key in dict.fromkeys([*asked, *made]):
-        cell = made.get(key)
-        what = " | ".join(key)
-        if cell is None:
-            lines.append(f"| {what} | | not proved | |")
-        else:
-            again = "" if cell.second_run_seconds is None else f"{cell.second_run_seconds:.0f}"
-            lines.append(f"| {what} | {cell.kubernetes} | {cell.seconds:.0f} | {again} |")
-    lines += ["", "## Tests that passed", "", "| test | s |", "|---|---|"]
-    lines += [f"| {name} | {seconds:.0f} |" for name, seconds in sorted(tests.items())]
-    _, heading, by_hand = before.partition(BY_HAND)
-    return "\n".join(lines) + "\n" + (f"\n{heading}{by_hand}" if heading else "")
