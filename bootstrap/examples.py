@@ -27,6 +27,7 @@ UP = """\
 examples:
   kubestrap up
   kubestrap up -i prod.yml -e cluster_kubernetes_version=1.36.4
+  kubestrap up -i prod.yml --limit worker9        one new worker; asks the control plane, looks at no other host
   kubestrap up -i prod.yml -e @mirror.yml --output json | tail -n 1 | jq .changed"""
 DEPLOY = """\
 examples:

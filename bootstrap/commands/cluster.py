@@ -39,11 +39,12 @@ def play(request: Request, tools: Tools, cluster: Cluster, *, variables: Mapping
     """Run the playbook of a verb on the hosts that answer and return the exit code."""
     started = tools.clock()
     hosts = _chosen(request, cluster)
+    consulted = _consulted(request, cluster, hosts)
     tools.reporter.start(request.command, cluster, hosts)
-    results = tools.hosts.probe(hosts, cluster.directory)
+    results = tools.hosts.probe((*hosts, *consulted), cluster.directory)
     lost = [result for result in results if not result.ok]
     unreachable = {result.host: result.sentence for result in lost}
-    if _pointless(request, hosts, unreachable):
+    if _pointless(request, hosts, consulted, unreachable):
         summary = summarize(
             request.command, cluster, (), seconds=tools.clock() - started, targets=hosts, unreachable=unreachable
         )
@@ -59,7 +60,7 @@ def play(request: Request, tools: Tools, cluster: Cluster, *, variables: Mapping
             run.record(data)
         tools.reporter.handle(event)
 
-    names = {result.host for result in results if result.ok}
+    names = {host.name for host in hosts} - set(unreachable)
     playbook = Playbook(
         name=f"{_COLLECTION}.{request.command.replace(' ', '_')}",
         inventories=request.inventories,
@@ -99,10 +100,18 @@ def _chosen(request: Request, cluster: Cluster) -> tuple[Host, ...]:
     return hosts
 
 
-def _pointless(request: Request, hosts: Sequence[Host], unreachable: Mapping[str, str]) -> bool:
+def _consulted(request: Request, cluster: Cluster, hosts: Sequence[Host]) -> tuple[Host, ...]:
+    """Return the host a run that is limited to workers leaves alone, but asks for its address and for tokens."""
+    alone = request.command == "up" and all(host.role == "worker" for host in hosts)
+    return cluster.control_planes[:1] if alone else ()
+
+
+def _pointless(
+    request: Request, hosts: Sequence[Host], consulted: Sequence[Host], unreachable: Mapping[str, str]
+) -> bool:
     """Tell whether the work makes no sense without the hosts that are out of reach."""
-    if len(unreachable) == len(hosts):
+    if all(host.name in unreachable for host in hosts):
         return True
     return request.command != "check" and any(
-        host.role == "control_plane" and host.name in unreachable for host in hosts
+        host.role == "control_plane" and host.name in unreachable for host in (*hosts, *consulted)
     )

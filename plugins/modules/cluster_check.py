@@ -9,14 +9,18 @@ short_description: Prove that the cluster works, from a control plane
 description:
   - With O(step=look), tells what nodes there are. Changes nothing.
   - With O(step=start), waits until the nodes and the cluster's DNS are ready, starts a DaemonSet of the pause image
-    that every node has anyway, and proves that C(kubectl exec) and C(kubectl logs) work on every node. The result is
+    that every node has anyway, and proves that C(kubectl exec) and C(kubectl logs) work on the nodes. The result is
     what M(kubestrap.cluster.pod_probe) needs on each host.
   - With O(step=finish), removes the DaemonSet and gives the verdict over all O(problems).
   - Reports no change, because nothing is left behind.
 author: kubestrap
 options:
   step: {description: What to do., type: str, default: look, choices: [look, start, finish]}
-  nodes: {description: Names of the nodes that must be ready., type: list, elements: str, default: []}
+  nodes:
+    description: Names of the nodes that must be ready. No other gets a pod.
+    type: list
+    elements: str
+    default: []
   image:
     description: Image of the pods; empty means the one that holds the network of pods on this host.
     type: str
@@ -72,8 +76,8 @@ class CheckError(Exception):
     """The cluster does not work. The text says where and why."""
 
 
-def daemonset(image: str) -> dict[str, Any]:
-    """Return the DaemonSet that puts one idle pod on every node, whatever its taints."""
+def daemonset(image: str, nodes: list[str]) -> dict[str, Any]:
+    """Return the DaemonSet that puts one idle pod on each of the nodes (none named: on all), whatever their taints."""
     labels = {"app.kubernetes.io/name": NAME}
     container = {
         "name": "pause",
@@ -87,15 +91,21 @@ def daemonset(image: str) -> dict[str, Any]:
             "capabilities": {"drop": ["ALL"]},
         },
     }
+    # A field selector takes one value; terms are alternatives.
+    terms = [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]} for node in nodes]
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
     return {
         "apiVersion": "apps/v1",
         "kind": "DaemonSet",
         "metadata": {"name": NAME, "namespace": NAMESPACE, "labels": labels},
         "spec": {
             "selector": {"matchLabels": labels},
+            # Pods that a run before left behind are as good as new ones.
+            "updateStrategy": {"type": "OnDelete"},
             "template": {
                 "metadata": {"labels": labels},
                 "spec": {
+                    "affinity": {"nodeAffinity": required} if nodes else {},
                     "containers": [container],
                     "tolerations": [{"operator": "Exists"}],
                     "automountServiceAccountToken": False,
@@ -121,9 +131,8 @@ class Check:
 
     def start(self) -> dict[str, Any]:
         """Start the pods, wait for everything, prove exec and logs."""
-        self.kubectl.run(
-            "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=as_list([daemonset(self.image())])
-        )
+        pods = daemonset(self.image(), self.params["nodes"])
+        self.kubectl.run("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=as_list([pods]))
         deadline = time.monotonic() + self.params["timeout"]
         while True:
             objects = self.kubectl.items("--namespace", NAMESPACE, "get", "nodes,pods,deployments,services")
@@ -304,7 +313,8 @@ def pod_state(pod: Optional[dict[str, Any]]) -> str:
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
         return scheduled.get("message", "unschedulable")
-    return status.get("phase", "unknown")
+    # Such as Evicted, with what the node is short of.
+    return " ".join(filter(None, [status.get("phase", "unknown"), status.get("reason"), status.get("message")]))
 
 
 def in_words(message: str) -> str:

@@ -54,6 +54,13 @@ def check(api: Api | None = None, *nodes: str) -> cluster_check.Check:
     return cluster_check.Check(api or Api(), {"nodes": list(nodes) or ["cp1"]})  # type: ignore[arg-type]
 
 
+def test_only_the_nodes_that_are_to_be_proved_get_a_pod() -> None:
+    template = cluster_check.daemonset("pause", ["cp1", "w9"])["spec"]["template"]["spec"]
+    terms = template["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert [term["matchFields"][0]["values"] for term in terms] == [["cp1"], ["w9"]]
+    assert cluster_check.daemonset("pause", [])["spec"]["template"]["spec"]["affinity"] == {}
+
+
 def test_nothing_is_waited_for_when_all_is_ready() -> None:
     assert check().waits_for([node("cp1"), pod("cp1", OURS), coredns()]) == []
 
@@ -72,6 +79,8 @@ def test_a_node_of_the_cluster_that_was_set_aside_is_not_waited_for() -> None:
         ([node("cp1")], "not scheduled yet"),
         ([node("cp1"), pod("cp1", OURS, containerStatuses=[{"state": {"waiting": {"reason": "ImagePullBackOff"}}}])],
          "ImagePullBackOff"),
+        ([node("cp1"), pod("cp1", OURS, phase="Failed", reason="Evicted", message="low on resource: disk")],
+         "Failed Evicted low on resource: disk"),
     ],
 )  # fmt: skip
 def test_each_missing_thing_has_its_words(objects: list[dict[str, Any]], words: str) -> None:

@@ -25,6 +25,7 @@ class World:
     bad_manifests: tuple = ()
     bad_images: tuple = ()
     others: tuple = ()
+    probed: list = field(default_factory=list)
     played: list = field(default_factory=list)
     summaries: list = field(default_factory=list)
     images: list = field(default_factory=list)
@@ -64,6 +65,7 @@ class World:
         )
 
     def _probe(self, hosts, _):
+        self.probed += [host.name for host in hosts]
         return tuple(ProbeResult(host=host.name, problem="off" if host.name in self.lost else "") for host in hosts)
 
     def _run(self, playbook, *, log, handle, notify):  # noqa: ARG002
@@ -124,6 +126,27 @@ def test_limit():
     assert world.played[0].limit == ("cp",)
     with pytest.raises(UsageError, match="there are: cp, w1"):
         status.status(request("status", limit="nope"), world.tools())
+
+
+def test_up_of_one_worker_leaves_the_control_plane_alone_but_asks_it():
+    world = World()
+    assert up.up(request(limit="w1"), world.tools()) == 0
+    assert world.probed == ["w1", "cp"]
+    assert world.played[0].limit == ("w1",)
+
+
+@pytest.mark.parametrize("lost", ["cp", "w1"])
+def test_up_of_one_worker_needs_it_and_the_control_plane(lost):
+    world = World(lost=(lost,))
+    assert up.up(request(limit="w1"), world.tools()) == 4
+    assert world.played == []
+    assert world.summaries[0].unreachable == {lost: "off"}
+
+
+def test_image_push_to_one_worker_asks_nobody_else():
+    world = World(lost=("cp",))
+    assert image.push(request("image push", limit="w1", images=("new:1",)), world.tools()) == 0
+    assert world.played[0].limit == ("w1",)
 
 
 def test_hosts_of_no_group_are_left_alone():
