@@ -68,6 +68,14 @@ def parser() -> argparse.ArgumentParser:
     push.add_argument("images", nargs="*", metavar="IMAGE", help="name, or archive.tar (default: cluster_app_images)")
     push.set_defaults(command="image push")
     _add_verb(verbs, "status", "show nodes, versions and the app's address; changes nothing", examples.STATUS)
+    minikube = verbs.add_parser("minikube", help="a cluster that minikube keeps on one machine").add_subparsers(
+        title="commands", metavar="COMMAND", required=True
+    )
+    for name, description in (
+        ("up", "install and start minikube, deploy the app; a second run changes nothing"),
+        ("down", "delete minikube's cluster; Docker, images and packages stay"),
+    ):
+        _add_verb(minikube, name, description, examples.MINIKUBE).set_defaults(command=f"minikube {name}")
     _add_lab(verbs)
     return top
 
@@ -136,7 +144,7 @@ def _add_lab(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 
 def _on_cluster(flags: argparse.Namespace) -> int:
-    from bootstrap.commands import check, deploy, image, status, up
+    from bootstrap.commands import check, deploy, image, minikube, status, up
 
     verbs = {
         "check": check.check,
@@ -144,6 +152,8 @@ def _on_cluster(flags: argparse.Namespace) -> int:
         "deploy": deploy.deploy,
         "image push": image.push,
         "status": status.status,
+        "minikube up": minikube.up,
+        "minikube down": minikube.down,
     }
     tools = _tools(flags)
     try:

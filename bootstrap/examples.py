@@ -42,6 +42,11 @@ STATUS = """\
 examples:
   kubestrap status
   kubestrap status --output json | tail -n 1 | jq -r '.app_urls[]'"""
+MINIKUBE = """\
+examples:
+  kubestrap minikube up                  on the host of the group minikube
+  kubestrap minikube up -e cluster_minikube_driver=none
+  kubestrap minikube down"""
 LAB = """\
 examples:
   kubestrap lab up --workers 2

@@ -4,26 +4,27 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bootstrap.errors import InventoryError, UsageError
-from bootstrap.model.cluster import Cluster, Host, cluster_from, limit_hosts
+from bootstrap.model.cluster import Cluster, Host, cluster_from, limit_hosts, minikube_from
 from bootstrap.model.events import Event, event_data
 from bootstrap.model.summary import summarize
-from bootstrap.model.validation import validate
+from bootstrap.model.validation import validate, validate_minikube
 from bootstrap.ports import Playbook, Request, Tools
 
 _COLLECTION = "kubestrap.cluster"
 
 
-def validated(request: Request, tools: Tools, *, manifests: bool, images: bool) -> Cluster:
-    """Return the cluster an inventory describes.
+def validated(request: Request, tools: Tools, *, manifests: bool, images: bool, minikube: bool = False) -> Cluster:
+    """Return the cluster an inventory describes, or the one machine of it that is for minikube.
 
     Raises:
         InventoryError: With every mistake at once.
     """
     inventory = tools.inventories.read(request.inventories, request.extra_vars)
-    problems = validate(inventory, tools.declaration)
+    problems = (validate_minikube if minikube else validate)(inventory, tools.declaration)
     lines = tools.inventories.describe(problems, request.inventories, request.extra_vars)
     if not problems:
-        cluster = cluster_from(inventory, default_name=tools.declaration.default("cluster_name"))
+        default_name = tools.declaration.default("cluster_name")
+        cluster = minikube_from(inventory) if minikube else cluster_from(inventory, default_name=default_name)
         named = request.images or cluster.value("cluster_app_images", ())
         if manifests:
             lines += tools.app_files.manifest_problems(cluster.value("cluster_app_manifests", ()), cluster.directory)

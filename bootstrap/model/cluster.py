@@ -10,6 +10,8 @@ Role = Literal["control_plane", "worker"]
 
 CONTROL_PLANE_GROUP = "control_plane"
 WORKERS_GROUP = "workers"
+MINIKUBE_GROUP = "minikube"
+"""Also what minikube itself calls its cluster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +90,14 @@ def cluster_from(inventory: Inventory, *, default_name: str) -> Cluster:
     name = hosts[0].variables.get("cluster_name", default_name) if hosts else default_name
     others = tuple(sorted(set(inventory.variables) - named))
     return Cluster(name=str(name), hosts=hosts, directory=inventory.directory, others=others)
+
+
+def minikube_from(inventory: Inventory) -> Cluster:
+    """Turn a validated inventory into the cluster of one machine that minikube makes."""
+    (name,) = inventory.groups[MINIKUBE_GROUP]
+    host = Host(name=name, role="control_plane", variables=inventory.variables.get(name, {}))
+    others = tuple(sorted(set(inventory.variables) - {name}))
+    return Cluster(name=MINIKUBE_GROUP, hosts=(host,), directory=inventory.directory, others=others)
 
 
 def limit_hosts(cluster: Cluster, pattern: str) -> tuple[tuple[Host, ...], tuple[str, ...]]:

@@ -100,6 +100,8 @@ def _verdict(summary: Summary) -> Iterator[str]:
     yield _sentence(summary)
     if summary.exit_code in {DONE, WORKERS_SET_ASIDE} and summary.command == "up":
         yield f"Look around: kubectl --context {summary.cluster} get nodes"
+    if summary.exit_code == DONE and summary.command == "minikube up":
+        yield "Look around, on the host as the user minikube runs as: minikube status"
     if summary.exit_code not in {DONE, BLOCKED} and summary.run_directory:
         yield f"Everything that was said: {summary.run_directory}/ansible.log"
 
@@ -118,7 +120,8 @@ def _sentence(summary: Summary) -> str:  # noqa: PLR0911 - one return an exit co
         case x if x == WORKERS_SET_ASIDE:
             return f"Done, but without {hosts}: fix what is said above{again}. {seconds}."
         case x if x == APP_FAILED:
-            return f"The cluster is up, the app is not: fix it and run `kubestrap deploy`. {seconds}."
+            deploy = summary.command if summary.command.startswith("minikube") else "deploy"
+            return f"The cluster is up, the app is not: fix it and run `kubestrap {deploy}`. {seconds}."
         case x if x == INTERRUPTED:
             return f"Interrupted after {seconds}; `kubestrap {summary.command}` goes on from where the hosts are."
         case x if x == BUG:

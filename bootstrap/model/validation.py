@@ -2,13 +2,13 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from ipaddress import IPv4Network, ip_address, ip_network
 from typing import Any
 
-from bootstrap.model.cluster import CONTROL_PLANE_GROUP, WORKERS_GROUP, Inventory
+from bootstrap.model.cluster import CONTROL_PLANE_GROUP, MINIKUBE_GROUP, WORKERS_GROUP, Inventory
 from bootstrap.model.variables import Declaration, is_template, name_problem, value_problem
 from bootstrap.model.versions import version_problem
 
@@ -37,8 +37,40 @@ def validate(inventory: Inventory, declaration: Declaration) -> tuple[Problem, .
     )
 
 
-def _members(inventory: Inventory) -> list[str]:
-    return list(dict.fromkeys(name for group in _GROUPS for name in inventory.groups.get(group, ())))
+def validate_minikube(inventory: Inventory, declaration: Declaration) -> tuple[Problem, ...]:
+    """Return every mistake of an inventory for minikube, which needs no other group than its own."""
+    return (
+        *_minikube_group_problems(inventory),
+        *_variable_problems(inventory, declaration, (MINIKUBE_GROUP,)),
+        *_minikube_image_problems(inventory, declaration),
+    )
+
+
+def _minikube_group_problems(inventory: Inventory) -> Iterator[Problem]:
+    hosts = inventory.groups.get(MINIKUBE_GROUP, ())
+    if not hosts:
+        close = get_close_matches(MINIKUBE_GROUP, inventory.groups, n=1, cutoff=0.75)
+        hint = f"; did you mean {MINIKUBE_GROUP} where it says {close[0]}?" if close else ""
+        example = f"{MINIKUBE_GROUP}: {{hosts: {{localhost: {{ansible_connection: local}}}}}}"
+        yield Problem(text=f"the group {MINIKUBE_GROUP} has no host; minikube needs one, such as {example}{hint}")
+    if len(hosts) > 1:
+        text = f"minikube runs on one machine; leave one of these in the group {MINIKUBE_GROUP}"
+        yield Problem(text=text, hosts=tuple(hosts))
+
+
+def _minikube_image_problems(inventory: Inventory, declaration: Declaration) -> Iterator[Problem]:
+    for host in inventory.groups.get(MINIKUBE_GROUP, ()):
+        values = inventory.variables.get(host, {})
+        driver = values.get("cluster_minikube_driver", declaration.default("cluster_minikube_driver"))
+        images = values.get("cluster_app_images", ())
+        archives = [name for name in images if str(name).endswith(".tar")] if isinstance(images, list) else []
+        if archives and driver == "docker":
+            text = f"minikube with the driver docker takes images by name, not {archives[0]}; `docker load` it first"
+            yield Problem(text=text, variable="cluster_app_images")
+
+
+def _members(inventory: Inventory, groups: Sequence[str] = _GROUPS) -> list[str]:
+    return list(dict.fromkeys(name for group in groups for name in inventory.groups.get(group, ())))
 
 
 def _group_problems(inventory: Inventory) -> Iterator[Problem]:  # noqa: C901 - a list of rules
@@ -74,9 +106,11 @@ def _group_problems(inventory: Inventory) -> Iterator[Problem]:  # noqa: C901 - 
             yield Problem(text=text, hosts=tuple(names))
 
 
-def _variable_problems(inventory: Inventory, declaration: Declaration) -> Iterator[Problem]:
+def _variable_problems(
+    inventory: Inventory, declaration: Declaration, groups: Sequence[str] = _GROUPS
+) -> Iterator[Problem]:
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
-    everyone = _members(inventory) or list(inventory.variables)
+    everyone = _members(inventory, groups) or list(inventory.variables)
     for host in everyone:
         for name, value in inventory.variables.get(host, {}).items():
             if name in declaration.variables:
@@ -194,6 +228,7 @@ _RULES: dict[str, Callable[[Any], str | None]] = {
     "cluster_app_timeout": _positive,
     "cluster_flannel_manifest_sha256": _SHA256,
     "cluster_cri_dockerd_sha256": _digests_problem,
+    "cluster_minikube_sha256": _digests_problem,
     "cluster_kubernetes_repository_key_fingerprint": _matches(
         r"[0-9a-fA-F ]{40,50}", "a fingerprint of 40 hexadecimal digits"
     ),

@@ -30,6 +30,16 @@ options:
     description: Seconds to wait.
     type: int
     default: 300
+  kubeconfig:
+    description: Access to the cluster.
+    type: path
+    default: /etc/kubernetes/admin.conf
+  on_node:
+    description:
+      - Whether this host is a node of the cluster. If not, its images are not the cluster's and it does not reach pods,
+        so neither is looked at.
+    type: bool
+    default: true
 """
 
 EXAMPLES = r"""
@@ -53,6 +63,7 @@ from typing import Any, Optional
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import (
+    ADMIN_KUBECONFIG,
     Kubectl,
     KubectlError,
     address_of,
@@ -92,9 +103,12 @@ class RolloutError(Exception):
 class App:
     """The app's objects in the cluster."""
 
-    def __init__(self, kubectl: Kubectl, objects: list[dict[str, Any]], namespace: str) -> None:
+    def __init__(
+        self, kubectl: Kubectl, objects: list[dict[str, Any]], namespace: str, *, reaches_pods: bool = True
+    ) -> None:
         """Look at these objects; namespace is for those that name none."""
         self.kubectl = kubectl
+        self.reaches_pods = reaches_pods
         self.objects = objects
         self.namespace = namespace
 
@@ -268,6 +282,8 @@ def examine_service(app: App, service: dict[str, Any], labels: list[dict[str, st
     if not endpoints:
         ports = ", ".join(str(port.get("targetPort")) for port in service["spec"]["ports"])
         raise RolloutError(f"Service {name} has no endpoints: no ready pod has its targetPort {ports}.", certain=False)
+    if not app.reaches_pods:
+        return
     refused = [f"{address}:{port}" for address, port in endpoints if not listens(address, port)]
     if len(refused) == len(endpoints):
         ports = sorted({port for _, port in endpoints})
@@ -388,22 +404,26 @@ def main() -> None:
             "objects": {"type": "list", "elements": "dict", "default": []},
             "namespace": {"type": "str", "default": "default"},
             "timeout": {"type": "int", "default": 300},
+            "kubeconfig": {"type": "path", "default": ADMIN_KUBECONFIG},
+            "on_node": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )
     params = module.params
     changes = Changes(module)
-    kubectl = Kubectl()
+    kubectl = Kubectl(params["kubeconfig"])
     verdict = {"ok": False, "cause": "", "evidence": [], "urls": [], "namespace": params["namespace"]}
     if params["look"]:
         module.exit_json(changed=False, **look(kubectl, verdict))
     if module.check_mode:
         changes.exit(app=verdict)
-    app = App(kubectl, params["objects"], params["namespace"])
+    on_node: bool = params["on_node"]
+    app = App(kubectl, params["objects"], params["namespace"], reaches_pods=on_node)
     try:
         for workload in app.of_kind(*WORKLOADS):
             containers = workload["spec"]["template"]["spec"]["containers"]
-            known = local_images(module, {container["image"] for container in containers})
+            names = {container["image"] for container in containers}
+            known = local_images(module, names) if on_node else {}
             replaced = stale(app.pods(workload), known) if known else []
             if replaced:
                 what = f"{workload['kind']} {workload['metadata']['namespace']}/{workload['metadata']['name']}"

@@ -20,6 +20,7 @@ options:
     type: str
     default: ""
   timeout: {description: Seconds to wait., type: int, default: 180}
+  kubeconfig: {description: Access to the cluster., type: path, default: /etc/kubernetes/admin.conf}
 """
 
 EXAMPLES = r"""
@@ -44,6 +45,7 @@ from typing import Any, Optional
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import (
+    ADMIN_KUBECONFIG,
     Kubectl,
     KubectlError,
     as_list,
@@ -255,12 +257,13 @@ def main() -> None:
             "namespace": {"type": "str", "default": "default"},
             "wait_for_daemonset": {"type": "str", "default": ""},
             "timeout": {"type": "int", "default": 180},
+            "kubeconfig": {"type": "path", "default": ADMIN_KUBECONFIG},
         },
         supports_check_mode=True,
     )
     changes = Changes(module)
-    kubectl = Kubectl()
     params = module.params
+    kubectl = Kubectl(params["kubeconfig"])
     if module.check_mode and not kubectl.ready():
         for obj in params["objects"]:
             changes.note(label(obj), before="", after=as_text(obj))

@@ -62,15 +62,16 @@ class GoBuild:
         return sorted(file for folder in self.sources for file in folder.glob("*.go"))
 
 
-def _kubernetes_version_variables() -> dict[str, str]:
-    major, minor, _ = KUBERNETES.removeprefix("v").split(".")
+def kubernetes_version_variables(version: str, commit: str, date: str) -> dict[str, str]:
+    """What the linker tells the programs of Kubernetes about themselves."""
+    major, minor, _ = version.removeprefix("v").split(".")
     values = {
-        "gitVersion": KUBERNETES,
+        "gitVersion": version,
         "gitMajor": major,
         "gitMinor": minor,
-        "gitCommit": KUBERNETES_COMMIT,
+        "gitCommit": commit,
         "gitTreeState": "clean",
-        "buildDate": KUBERNETES_DATE,
+        "buildDate": date,
     }
     return {
         f"{package}.{name}": value
@@ -126,7 +127,7 @@ CLUSTER = GoBuild(
         ),
     ),
     linker_variables={
-        **_kubernetes_version_variables(),
+        **kubernetes_version_variables(KUBERNETES, KUBERNETES_COMMIT, KUBERNETES_DATE),
         "sigs.k8s.io/cri-tools/pkg/version.Version": CRI_TOOLS,
         "github.com/containernetworking/plugins/pkg/utils/buildversion.BuildVersion": CNI_PLUGINS,
     },

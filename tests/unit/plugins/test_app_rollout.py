@@ -8,6 +8,8 @@ from ansible_collections.kubestrap.cluster.plugins.modules.app_rollout import Ro
 class FakeApp:
     """An app whose cluster answers what a test says."""
 
+    reaches_pods = True
+
     def __init__(
         self, *, events: dict[str, list[str]] | None = None, endpoints: list[tuple[str, int]] | None = None
     ) -> None:
@@ -139,6 +141,13 @@ def test_port_without_a_listener_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(app_rollout, "listens", lambda _address, _port: False)
     with pytest.raises(RolloutError, match="Nothing listens on port 9999"):
         app_rollout.examine_service(FakeApp(endpoints=[("10.244.1.2", 9999)]), service(), [{"app": "shop"}])
+
+
+def test_pods_out_of_reach_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_rollout, "listens", lambda _address, _port: False)
+    app = FakeApp(endpoints=[("10.244.1.2", 9999)])
+    app.reaches_pods = False
+    app_rollout.examine_service(app, service(), [{"app": "shop"}])
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from bootstrap.adapters.declaration import load_declaration
-from bootstrap.commands import check, deploy, image, status, up
+from bootstrap.commands import check, deploy, image, minikube, status, up
 from bootstrap.errors import InventoryError, UsageError
 from bootstrap.model.cluster import Inventory
 from bootstrap.model.events import TaskFinished
@@ -26,6 +26,7 @@ class World:
     bad_images: tuple = ()
     others: tuple = ()
     probed: list = field(default_factory=list)
+    groups: dict = field(default_factory=dict)
     played: list = field(default_factory=list)
     summaries: list = field(default_factory=list)
     images: list = field(default_factory=list)
@@ -33,7 +34,7 @@ class World:
     def tools(self):
         hosts = {"cp": "192.0.2.1", "w1": "192.0.2.2"}
         inventory = Inventory(
-            groups={"control_plane": ("cp",), "workers": ("w1",)},
+            groups={"control_plane": ("cp",), "workers": ("w1",), **self.groups},
             variables={
                 **{name: {"ansible_host": address, **self.variables} for name, address in hosts.items()},
                 **{name: {} for name in self.others},
@@ -168,3 +169,22 @@ def test_verbs_that_need_an_app_say_so():
         image.push(request("image push"), World().tools())
     with pytest.raises(InventoryError, match="no app"):
         deploy.deploy(request("deploy"), World().tools())
+
+
+def test_minikube_is_for_its_own_host_alone():
+    world = World(groups={"minikube": ("mk",)}, others=("mk",))
+    assert minikube.up(request("minikube up"), world.tools()) == 0
+    assert minikube.down(request("minikube down"), world.tools()) == 0
+    assert [(play.name, play.limit) for play in world.played] == [
+        ("kubestrap.cluster.minikube_up", ("mk",)),
+        ("kubestrap.cluster.minikube_down", ("mk",)),
+    ]
+    assert world.summaries[0].cluster == "minikube"
+
+
+def test_without_a_host_for_minikube_nothing_starts():
+    world = World()
+    with pytest.raises(InventoryError) as caught:
+        minikube.up(request("minikube up"), world.tools())
+    assert "the group minikube has no host" in caught.value.details[0]
+    assert world.played == []

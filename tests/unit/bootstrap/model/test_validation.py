@@ -4,7 +4,7 @@ import pytest
 
 from bootstrap.adapters.declaration import load_declaration
 from bootstrap.model.cluster import Inventory
-from bootstrap.model.validation import validate
+from bootstrap.model.validation import validate, validate_minikube
 
 DECLARATION = load_declaration()
 
@@ -140,3 +140,30 @@ def test_all_mistakes_at_once():
         control_plane=(), cluster_pod_cdir="x", cluster_kubernetes_version="1.2", cluster_app_timeout="x"
     )
     assert len(texts(subject)) == 4
+
+
+def minikube(*hosts, group="minikube", **variables):
+    return Inventory(groups={group: hosts}, variables=dict.fromkeys(hosts, variables))
+
+
+@pytest.mark.parametrize(
+    ("subject", "expected"),
+    [
+        (minikube("mk", ansible_connection="local"), []),
+        (minikube("mk", group="minikub"), ["did you mean minikube where it says minikub?"]),
+        (minikube("a", "b"), ["runs on one machine"]),
+        (minikube("mk", cluster_minikube_driver="podman"), ["must be one of: docker, none"]),
+        (minikube("mk", cluster_minikube_sha256={"amd64": "short"}), ["[amd64] is 'short'"]),
+        (minikube("mk", cluster_minikube_drivr="none"), ["did you mean cluster_minikube_driver?"]),
+        (minikube("mk", cluster_app_images=["app.tar"]), ["by name, not app.tar"]),
+        (minikube("mk", cluster_app_images=["app.tar"], cluster_minikube_driver="none"), []),
+    ],
+)
+def test_minikube_needs_one_host_and_no_other_group(subject, expected):
+    found = [problem.text for problem in validate_minikube(subject, DECLARATION)]
+    assert len(found) == len(expected)
+    assert all(part in text for part, text in zip(expected, found, strict=True))
+
+
+def test_hosts_of_minikube_are_left_alone_by_other_verbs():
+    assert texts(inventory(groups={"minikube": ("mk",)})) == []
