@@ -1,6 +1,7 @@
 """The command line: flags become values, errors become exit codes, and the adapters are made here."""
 
 import argparse
+import getpass
 import json
 import sys
 import time
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 STATE = Path(".kubestrap")
 _DEFAULT_INVENTORIES = ("inventory.yml", "inventory.ini", "inventory")
+_PASSWORDS = (
+    ("-K", "--ask-become-pass", "ansible_become_password", "sudo password of the hosts"),
+    ("-k", "--ask-pass", "ansible_password", "SSH password of the hosts"),
+)
 _INTERRUPTED = 130
 _BUG = 1
 
@@ -96,6 +101,8 @@ def _add_verb(
                       help="repeatable (default: inventory.yml, inventory.ini or inventory/ here)")  # fmt: skip
     verb.add_argument("-e", "--extra-vars", action="append", default=[], metavar="VARS",
                       help="name=value, JSON, or @file; wins over the inventory; may be repeated")  # fmt: skip
+    for short, long, variable, what in _PASSWORDS:
+        verb.add_argument(short, long, dest=variable, action="store_true", help=f"ask for the {what} first")
     verb.add_argument("--limit", default="", metavar="HOSTS", help="only these: names, groups, globs, !not-this")
     verb.add_argument(
         "--output", choices=("text", "json"), default="text", help="json: one event a line (docs/output.md)"
@@ -129,6 +136,9 @@ def _add_lab(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
     )
     up.add_argument("--control-planes", type=int, default=1, metavar="N", help="control planes (default: %(default)s)")
     up.add_argument("--workers", type=int, default=1, metavar="N", help="workers (default: %(default)s)")
+    up.add_argument(
+        "--cluster-network", action="store_true", help="a second network, in which the hosts are the cluster's nodes"
+    )
     up.add_argument("--os", default="debian-13", help="operating system of the hosts (default: %(default)s)")
     up.add_argument("--vars", type=Path, action="append", default=[], metavar="FILE", help="YAML file of variables")
     commands.add_parser("list", help="list the labs of this machine").set_defaults(handler=_lab, lab="list")
@@ -172,11 +182,18 @@ def _request(flags: argparse.Namespace) -> "Request":
     return Request(
         command=flags.command,
         inventories=tuple(inventories),
-        extra_vars=tuple(flags.extra_vars),
+        extra_vars=(*flags.extra_vars, *_passwords(flags)),
         limit=flags.limit,
         verbosity=flags.verbose,
         images=tuple(flags.images),
     )
+
+
+def _passwords(flags: argparse.Namespace) -> list[str]:
+    """Ask for passwords; as extra variables they reach Ansible in private files, and win over the inventory."""
+    asked = {name: getpass.getpass(f"{what}: ".capitalize()) for _, _, name, what in _PASSWORDS if getattr(flags, name)}
+    # Not a template, whatever is in it.
+    return [json.dumps({name: {"__ansible_unsafe": text}}) for name, text in asked.items()]
 
 
 def _tools(flags: argparse.Namespace) -> "Tools":
@@ -223,6 +240,7 @@ def _lab(flags: argparse.Namespace) -> int:
                 name=flags.name,
                 control_planes=flags.control_planes,
                 workers=flags.workers,
+                cluster_network=flags.cluster_network,
                 system=flags.os,
                 variables=flags.vars,
             )

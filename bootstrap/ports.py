@@ -74,7 +74,7 @@ class AppFiles(Protocol):
 class HostProbe(Protocol):
     """Tries the connection to hosts."""
 
-    def probe(self, hosts: Sequence[Host], directory: Path) -> tuple[ProbeResult, ...]:
+    def probe(self, hosts: Sequence[Host]) -> tuple[ProbeResult, ...]:
         """Return the truth about every host, all at once, in under ten seconds."""
 
     def host_keys(self, hosts: Sequence[Host]) -> tuple[HostKey | ProbeResult, ...]:

@@ -1,10 +1,12 @@
 """Reads an inventory with Ansible's own reader, and finds where something is written."""
 
+import contextlib
 import json
 import re
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +32,17 @@ class AnsibleInventoryReader:
         for source in sources:
             if not source.exists():
                 raise InventoryError(f"there is no inventory {source}; `kubestrap init` writes one, -i names another")
-        with tempfile.TemporaryDirectory(prefix="kubestrap-") as directory:
+        with tempfile.TemporaryDirectory(prefix="kubestrap-") as directory, ThreadPoolExecutor() as pool:
             files = extra_vars_files(extra_vars, Path(directory))
-            command = ["ansible-inventory", "--list"]
-            command += [word for source in sources for word in ("-i", str(source.absolute()))]
-            command += [word for file in files for word in ("-e", f"@{file}")]
-            environment = clean_environment() | _STRICT
-            command[0] = f"{environment['PATH'].partition(':')[0]}/{command[0]}"
-            done = subprocess.run(
-                command, env=environment, capture_output=True, text=True, timeout=_SECONDS, check=False
-            )
-        if done.returncode:
-            raise InventoryError(_parse_failure(done.stderr, sources))
-        data = json.loads(done.stdout)
+            several = sources if len({_directory(source) for source in sources}) > 1 else ()
+            named = [pool.submit(_hosts_in, source) for source in several]
+            data = _read(sources, files)
+            directories = {
+                host: _directory(source)
+                # Ansible takes the first source that names a host, so it comes last here.
+                for source, hosts in reversed([*zip(several, named, strict=True)])
+                for host in hosts.result()
+            }
         variables = data.pop("_meta", {}).get("hostvars", {})
         groups = {name: tuple(dict.fromkeys(_members(name, data))) for name in data}
         everyone = dict.fromkeys(host for members in groups.values() for host in members)
@@ -50,6 +50,7 @@ class AnsibleInventoryReader:
             groups=groups,
             variables={host: variables.get(host, {}) for host in everyone},
             sources=tuple(source.absolute() for source in sources),
+            directories=directories,
         )
 
     def describe(
@@ -62,6 +63,33 @@ class AnsibleInventoryReader:
             hosts = f" {', '.join(problem.hosts)}:" if problem.hosts else ""
             lines.append(f"{place}:{hosts} {problem.text}")
         return tuple(lines)
+
+
+def _read(sources: Sequence[Path], files: Sequence[Path]) -> dict[str, Any]:
+    """Return what ansible-inventory makes of the sources."""
+    command = ["ansible-inventory", "--list"]
+    command += [word for source in sources for word in ("-i", str(source.absolute()))]
+    command += [word for file in files for word in ("-e", f"@{file}")]
+    environment = clean_environment() | _STRICT
+    command[0] = f"{environment['PATH'].partition(':')[0]}/{command[0]}"
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    if done.returncode:
+        raise InventoryError(_parse_failure(done.stderr, sources))
+    data: dict[str, Any] = json.loads(done.stdout)
+    return data
+
+
+def _hosts_in(source: Path) -> set[str]:
+    """Return the hosts a source names; none when it makes no sense without the others."""
+    with contextlib.suppress(InventoryError):
+        data = _read([source], [])
+        return {host for name in data if name != "_meta" for host in _members(name, data)}
+    return set()
+
+
+def _directory(source: Path) -> Path:
+    source = source.absolute()
+    return source if source.is_dir() else source.parent
 
 
 def _members(group: str, data: Mapping[str, Any]) -> Iterator[str]:
@@ -96,7 +124,7 @@ def _place(variable: str, sources: Sequence[Path], extra_vars: Sequence[str]) ->
                 return place
         elif pattern.search(text):
             return "-e"
-    for source in sources:
+    for source in reversed(sources):
         for path in _files(source):
             if place := _line(path, pattern):
                 return place

@@ -42,7 +42,7 @@ def play(request: Request, tools: Tools, cluster: Cluster, *, variables: Mapping
     hosts = _chosen(request, cluster)
     consulted = _consulted(request, cluster, hosts)
     tools.reporter.start(request.command, cluster, hosts)
-    results = tools.hosts.probe((*hosts, *consulted), cluster.directory)
+    results = tools.hosts.probe((*hosts, *consulted))
     lost = [result for result in results if not result.ok]
     unreachable = {result.host: result.sentence for result in lost}
     if _pointless(request, hosts, consulted, unreachable):

@@ -19,13 +19,14 @@ def up(
     name: str,
     control_planes: int,
     workers: int,
+    cluster_network: bool = False,
     system: str,
     variables: Sequence[Path],
     directory: Path | None = None,
     report: Report = _say,
 ) -> int:
     """Make the lab, or what it lacks; its files go to `.kubestrap/labs/NAME` in the directory (default: here)."""
-    shape = labs.Shape(control_planes=control_planes, workers=workers)
+    shape = labs.Shape(control_planes=control_planes, workers=workers, cluster_network=cluster_network)
     lab = labs.up(
         name=name, shape=shape, system=system, variables=variables, directory=directory or Path.cwd(), report=report
     )

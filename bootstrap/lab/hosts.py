@@ -26,6 +26,7 @@ class Host:
         name: Name of the host and of its container.
         group: Its inventory group.
         address: Its IPv4 address.
+        cluster_address: Its IPv4 address in the lab's second network; empty when it has none there.
         state: What the engine calls it: `running`, `exited`...; empty for a host that does not exist yet.
         image: The engine's ID of the image it was made from; empty for a host that does not exist yet.
     """
@@ -33,6 +34,7 @@ class Host:
     name: str
     group: str
     address: str
+    cluster_address: str = ""
     state: str = ""
     image: str = ""
 
@@ -80,7 +82,17 @@ def create(host: Host, *, lab: str, directory: Path, image: str, machine: Machin
     resolver = "".join(f"nameserver {address}\n" for address in machine.nameservers)
     files = {"root/.ssh/authorized_keys": (public_key, 0o600), "usr/local/lib/lab/resolv.conf": (resolver, 0o644)}
     engine.docker("cp", "-", f"{host.name}:/", stdin=_archive(files))
+    connect(host, lab=lab)
     engine.docker("start", host.name)
+
+
+def connect(host: Host, there: Host | None = None, *, lab: str) -> bool:
+    """Put the host into the lab's second network, if it is to be there and is not: whether that was done."""
+    if host.cluster_address == (there.cluster_address if there else ""):
+        return False
+    second = network.name_of(network.cluster_network(lab))
+    engine.docker("network", "connect", "--ip", host.cluster_address, second, host.name)
+    return True
 
 
 def authorize(name: str, public_key: str) -> bool:
@@ -127,11 +139,15 @@ def existing(lab: str | None = None) -> dict[str, list[Host]]:
     found: dict[str, list[Host]] = {}
     for container in engine.inspect("container", [f"label={LAB_LABEL}{'=' + lab if lab else ''}"]):
         marks = container["Config"]["Labels"]
-        networks = container["NetworkSettings"]["Networks"].values()
+        addresses = {
+            name: (found.get("IPAMConfig") or {}).get("IPv4Address", "")
+            for name, found in container["NetworkSettings"]["Networks"].items()
+        }
         host = Host(
             name=container["Name"].removeprefix("/"),
             group=marks[GROUP_LABEL],
-            address=next((net["IPAMConfig"]["IPv4Address"] for net in networks if net.get("IPAMConfig")), ""),
+            address=addresses.get(network.name_of(marks[LAB_LABEL]), ""),
+            cluster_address=addresses.get(network.name_of(network.cluster_network(marks[LAB_LABEL])), ""),
             state=container["State"]["Status"],
             image=container["Image"],
         )

@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -26,10 +26,11 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """How many hosts of each kind."""
+    """How many hosts of each kind, and whether they have a second network for the cluster."""
 
     control_planes: int
     workers: int
+    cluster_network: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,10 +62,10 @@ def up(*, name: str, shape: Shape, system: str, variables: Sequence[Path], direc
     machine.raise_kernel_limits(report)
     facts = machine.look()
 
-    subnet, changed = _ensure_network(name, files)
+    subnets, changed = _ensure_networks(name, files, cluster_network=shape.cluster_network)
     there = {host.name: host for host in hosts.existing(name).get(name, [])}
-    wanted = {host.name: host for host in plan(name, shape, subnet)}
-    whole = sorted({**wanted, **there}.values(), key=hosts.order)
+    wanted = {host.name: host for host in plan(name, shape, subnets[0])}
+    whole = [in_both_networks(host, subnets) for host in sorted({**wanted, **there}.values(), key=hosts.order)]
     if stays := sorted(there.keys() - wanted.keys()):
         report(f"Hosts are only added, so {', '.join(stays)} stays too")
     if all(host.usable for host in whole):
@@ -73,11 +74,12 @@ def up(*, name: str, shape: Shape, system: str, variables: Sequence[Path], direc
         host_image = image.ensure(system, facts, report)
         if not facts.nameservers:
             report("Note: this machine knows loopback nameservers only, and pods cannot ask those")
-    changed |= network.contain(name, host_image, report)
+    changed |= network.contain(_networks(name)[: len(subnets)], host_image, report)
     public_key = _ensure_key(files, name)
 
     def bring_up(host: Host) -> bool:
         begun = time.monotonic()
+        connected = host.usable and hosts.connect(host, there[host.name], lab=name)
         if not host.usable:
             hosts.create(host, lab=name, directory=files, image=host_image, machine=facts, public_key=public_key)
         elif host.state == "exited":
@@ -89,7 +91,7 @@ def up(*, name: str, shape: Shape, system: str, variables: Sequence[Path], direc
         if host.state != "running":
             done = "started again" if host.usable else "ready"
             report(f"{host.name} {done} at {host.address} in {time.monotonic() - begun:.0f} s")
-        return authorized or host.state != "running"
+        return authorized or connected or host.state != "running"
 
     with ThreadPoolExecutor(max_workers=8) as pool:
         changed |= any([*pool.map(bring_up, whole)])
@@ -117,7 +119,8 @@ def down(*, name: str, directory: Path, report: Report) -> None:
     hosts.remove([host.name for host in containers])
     if volumes:
         engine.docker("volume", "rm", "--force", *volumes)
-    network.release(name, containers[0].image if containers else None)
+    for one in _networks(name):
+        network.release(one, containers[0].image if containers else None)
     for found in networks:
         engine.docker("network", "rm", found["Id"])
     shutil.rmtree(files, ignore_errors=True)
@@ -173,6 +176,13 @@ def plan(name: str, shape: Shape, subnet: IPv4Network) -> list[Host]:
     ]
 
 
+def in_both_networks(host: Host, subnets: Sequence[IPv4Network]) -> Host:
+    """The host with its address in the second network, if there is one; the last number is that of its first."""
+    for subnet in subnets[1:]:
+        host = replace(host, cluster_address=str(subnet[int(host.address.rpartition(".")[2])]))
+    return host
+
+
 def ssh_arguments(files: Path) -> str:
     """Options for ssh, as Ansible and a shell take them: this key, these host keys, no others."""
     known_hosts = str(files / "known_hosts")
@@ -199,7 +209,9 @@ def inventory(name: str, members: Sequence[Host], files: Path) -> str:
     for group in ("control_plane", "workers"):
         own = [host for host in members if host.group == group]
         lines += [f"{group}:", "  hosts:" if own else "  hosts: {}"]
-        lines += [f"    {host.name}: {{ansible_host: {host.address}}}" for host in own]
+        for host in own:
+            second = f", cluster_node_address: {host.cluster_address}" if host.cluster_address else ""
+            lines.append(f"    {host.name}: {{ansible_host: {host.address}{second}}}")
     return "\n".join(lines) + "\n"
 
 
@@ -246,16 +258,24 @@ def _what_there_is() -> str:
     return f"This machine has {', '.join(names)}." if names else "This machine has none. Make one: kubestrap lab up"
 
 
-def _ensure_network(name: str, files: Path) -> tuple[IPv4Network, bool]:
-    """Subnet of the lab, and whether its network had to be made."""
-    subnet = network.subnet_of(name)
-    if subnet is not None:
-        return subnet, False
-    network.create(name, hosts.labels(name, files))
-    subnet = network.subnet_of(name)
-    if subnet is None:
-        raise StepFailedError(f"The network {network.name_of(name)} was made and is gone again.")
-    return subnet, True
+def _networks(name: str) -> tuple[str, str]:
+    """The network every lab has, and the second one of some."""
+    return name, network.cluster_network(name)
+
+
+def _ensure_networks(name: str, files: Path, *, cluster_network: bool) -> tuple[list[IPv4Network], bool]:
+    """Subnets of the lab's networks, and whether one had to be made. A second network stays when there is one."""
+    subnets, changed = [], False
+    for one, needed in zip(_networks(name), (True, cluster_network), strict=True):
+        subnet = network.subnet_of(one)
+        if subnet is None and needed:
+            network.create(one, hosts.labels(name, files))
+            changed = True
+            subnet = network.subnet_of(one)
+            if subnet is None:
+                raise StepFailedError(f"The network {network.name_of(one)} was made and is gone again.")
+        subnets += [subnet] if subnet else []
+    return subnets, changed
 
 
 def _write_files(

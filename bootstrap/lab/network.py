@@ -1,9 +1,13 @@
-"""The network of a lab: a bridge of its own that lets no cluster address out of this machine."""
+"""The networks of a lab: bridges of its own that let no cluster address out of this machine.
+
+Every lab has one network, called as the lab. A lab may have a second one for the traffic of the cluster.
+"""
 
 import contextlib
 import hashlib
 import ipaddress
 import os
+import re
 import shlex
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
@@ -18,14 +22,22 @@ CLUSTER_RANGES = ("10.96.0.0/12", "10.244.0.0/16")
 POOLS = ("10.200.0.0/16", "172.30.0.0/16", "192.168.128.0/17")
 
 
-def name_of(lab: str) -> str:
-    """Name of the engine's network for a lab."""
-    return f"kubestrap-{lab}"
+def cluster_network(lab: str) -> str:
+    """The second network of a lab. No lab can have this name, because of the dot.
+
+    The engine takes the default route from the network whose name comes first: that is the lab's own.
+    """
+    return f"{lab}.cluster"
 
 
-def bridge_of(lab: str) -> str:
-    """Name of the bridge interface for a lab: known from the lab's name alone, and short enough for the kernel."""
-    return "ks-" + hashlib.sha256(lab.encode()).hexdigest()[:10]
+def name_of(network: str) -> str:
+    """Name that the engine has for a network."""
+    return f"kubestrap-{network}"
+
+
+def bridge_of(network: str) -> str:
+    """Name of the bridge interface of a network: known from its name alone, and short enough for the kernel."""
+    return "ks-" + hashlib.sha256(network.encode()).hexdigest()[:10]
 
 
 def free_subnets(taken: Iterable[str]) -> Iterator[ipaddress.IPv4Network]:
@@ -38,16 +50,16 @@ def free_subnets(taken: Iterable[str]) -> Iterator[ipaddress.IPv4Network]:
                 yield subnet
 
 
-def create(lab: str, labels: list[str]) -> None:
-    """Make the lab's network on the first free subnet."""
+def create(network: str, labels: list[str]) -> None:
+    """Make a network on the first free subnet."""
     taken = machine.routes()
-    for network in engine.inspect("network"):
-        taken += [config["Subnet"] for config in network["IPAM"]["Config"] or () if "Subnet" in config]
+    for other in engine.inspect("network"):
+        taken += [config["Subnet"] for config in other["IPAM"]["Config"] or () if "Subnet" in config]
     for subnet in free_subnets(taken):
         try:
             engine.docker(
                 *("network", "create", "--driver", "bridge", "--subnet", str(subnet), "--gateway", str(subnet[1])),
-                *("--opt", f"com.docker.network.bridge.name={bridge_of(lab)}", *labels, name_of(lab)),
+                *("--opt", f"com.docker.network.bridge.name={bridge_of(network)}", *labels, name_of(network)),
             )
         except StepFailedError as error:
             if "overlap" not in error.message:  # Somebody took it in this very moment.
@@ -57,17 +69,17 @@ def create(lab: str, labels: list[str]) -> None:
     raise StepFailedError("No free subnet for a lab: remove labs (kubestrap lab list) or unused Docker networks.")
 
 
-def subnet_of(lab: str) -> ipaddress.IPv4Network | None:
-    """Subnet of the lab's network, None when there is no such network."""
-    for network in engine.inspect("network", [f"name=^{name_of(lab)}$"]):
-        return ipaddress.IPv4Network(network["IPAM"]["Config"][0]["Subnet"])
+def subnet_of(network: str) -> ipaddress.IPv4Network | None:
+    """Subnet of a network, None when there is no such network."""
+    for found in engine.inspect("network", [f"name=^{re.escape(name_of(network))}$"]):
+        return ipaddress.IPv4Network(found["IPAM"]["Config"][0]["Subnet"])
     return None
 
 
-def contain(lab: str, image: str, report: Callable[[str], None]) -> bool:
+def contain(networks: Iterable[str], image: str, report: Callable[[str], None]) -> bool:
     """Keep cluster addresses inside: whether a rule was missing and is there now."""
     changed = False
-    for rule in _rules(lab):
+    for rule in (rule for network in networks for rule in _rules(network)):
         try:
             if not _iptables(["-C", "DOCKER-USER", *rule], image)[0]:
                 _iptables(["-I", "DOCKER-USER", *rule], image, check=True)
@@ -78,18 +90,18 @@ def contain(lab: str, image: str, report: Callable[[str], None]) -> bool:
     return changed
 
 
-def release(lab: str, image: str | None) -> None:
-    """Remove the rules of the lab's bridge."""
+def release(network: str, image: str | None) -> None:
+    """Remove the rules of a network's bridge."""
     _, listing = _iptables(["-S", "DOCKER-USER"], image)
     for line in listing.splitlines():
         words = shlex.split(line)
-        if words[:1] == ["-A"] and bridge_of(lab) in words:
+        if words[:1] == ["-A"] and bridge_of(network) in words:
             with contextlib.suppress(StepFailedError):
                 _iptables(["-D", *words[1:]], image)
 
 
-def _rules(lab: str) -> list[list[str]]:
-    bridge = bridge_of(lab)
+def _rules(network: str) -> list[list[str]]:
+    bridge = bridge_of(network)
     # From host to host is not out: networks without encapsulation send pod addresses over the bridge.
     return [["-i", bridge, "!", "-o", bridge, "-d", target, "-j", "DROP"] for target in CLUSTER_RANGES]
 

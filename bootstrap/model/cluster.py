@@ -21,10 +21,12 @@ class Inventory:
     groups: Mapping[str, Sequence[str]]
     variables: Mapping[str, Mapping[str, Any]]
     sources: tuple[Path, ...] = ()
+    directories: Mapping[str, Path] = field(default_factory=dict)
+    """What Ansible calls inventory_dir, of each host; the directory of the first source where it is not named."""
 
     @property
     def directory(self) -> Path:
-        """Where relative paths in the inventory start."""
+        """Where relative paths in the inventory start: beside the first source, whichever one holds the variable."""
         if not self.sources:
             return Path.cwd()
         first = self.sources[0]
@@ -38,6 +40,8 @@ class Host:
     name: str
     role: Role
     variables: Mapping[str, Any] = field(default_factory=dict)
+    directory: Path = Path()
+    """Of the inventory that names it: inventory_dir in its variables."""
 
     @property
     def address(self) -> str:
@@ -79,12 +83,16 @@ def cluster_from(inventory: Inventory, *, default_name: str) -> Cluster:
     """Turn a validated inventory into the cluster it describes."""
     control_planes = inventory.groups.get(CONTROL_PLANE_GROUP, ())
     workers = inventory.groups.get(WORKERS_GROUP, ())
-    hosts = (
-        *(
-            Host(name=name, role="control_plane", variables=inventory.variables.get(name, {}))
-            for name in control_planes
-        ),
-        *(Host(name=name, role="worker", variables=inventory.variables.get(name, {})) for name in workers),
+    roles: tuple[tuple[Role, Sequence[str]], ...] = (("control_plane", control_planes), ("worker", workers))
+    hosts = tuple(
+        Host(
+            name=name,
+            role=role,
+            variables=inventory.variables.get(name, {}),
+            directory=inventory.directories.get(name, inventory.directory),
+        )
+        for role, names in roles
+        for name in names
     )
     named = {host.name for host in hosts}
     name = hosts[0].variables.get("cluster_name", default_name) if hosts else default_name

@@ -33,7 +33,7 @@ def cluster(tmp_path_factory):
 
 def probe(cluster, **variables):
     host = replace(cluster.hosts[0], variables={**cluster.hosts[0].variables, **variables})
-    return SSHProbe().probe([host], cluster.directory)[0]
+    return SSHProbe().probe([host])[0]
 
 
 def test_good_host(cluster):

@@ -57,3 +57,12 @@ def test_help_needs_no_third_party():
     heavy = "{'yaml', 'rich', 'paramiko', 'jinja2'}"
     program = f"import sys; from bootstrap.cli import parser; parser(); print(*{heavy} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "\n"
+
+
+def test_a_typed_password_reaches_ansible_as_text_and_wins(monkeypatch, tmp_path):
+    monkeypatch.setattr("getpass.getpass", lambda prompt: {"Sudo password of the hosts: ": "a{{b}} '\"c"}[prompt])
+    (tmp_path / "inventory.yml").touch()
+    flags = cli.parser().parse_args(["up", "-K", "-i", str(tmp_path / "inventory.yml"), "-e", "a=b"])
+    first, typed = cli._request(flags).extra_vars
+    assert first == "a=b"
+    assert json.loads(typed) == {"ansible_become_password": {"__ansible_unsafe": "a{{b}} '\"c"}}

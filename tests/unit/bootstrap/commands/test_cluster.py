@@ -65,7 +65,7 @@ class World:
             clock=lambda: 0.0,
         )
 
-    def _probe(self, hosts, _):
+    def _probe(self, hosts):
         self.probed += [host.name for host in hosts]
         return tuple(ProbeResult(host=host.name, problem="off" if host.name in self.lost else "") for host in hosts)
 

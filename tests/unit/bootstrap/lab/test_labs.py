@@ -60,6 +60,16 @@ def test_the_inventory_says_how_to_reach_the_hosts(directory: str) -> None:
     assert f"UserKnownHostsFile={quoted}" in words
 
 
+def test_a_second_network_is_that_of_the_nodes() -> None:
+    members = labs.plan("demo", labs.Shape(control_planes=1, workers=1), SUBNET)
+    both = [labs.in_both_networks(host, [SUBNET, IPv4Network("10.200.4.0/24")]) for host in members]
+    inventory = yaml.safe_load(labs.inventory("demo", both, Path("/srv")))
+    assert inventory["workers"]["hosts"] == {
+        "demo-worker1": {"ansible_host": "10.200.3.101", "cluster_node_address": "10.200.4.101"}
+    }
+    assert [labs.in_both_networks(host, [SUBNET]) for host in members] == members
+
+
 def test_a_name_that_looks_like_a_boolean_stays_text() -> None:
     text = labs.inventory("on", [], Path("/srv"))
     assert yaml.safe_load(text)["all"]["vars"]["cluster_name"] == "on"

@@ -23,3 +23,10 @@ def test_bridge_names_fit_the_kernel_and_differ() -> None:
     long = "a" * 40
     assert len(network.bridge_of(long)) <= 15
     assert network.bridge_of("demo") != network.bridge_of("demo-2")
+
+
+def test_the_second_network_is_no_labs_and_does_not_get_the_default_route() -> None:
+    second = network.cluster_network("demo")
+    assert network.name_of("demo") < network.name_of(second)
+    assert network.name_of(second) != network.name_of("demo-cluster")
+    assert network.bridge_of(second) != network.bridge_of("demo")
