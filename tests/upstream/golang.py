@@ -47,7 +47,8 @@ class Go:
             "environment": _environment(build),
             "modules": build.modules,
             "replaced like": [build.replaced_like, build.staging],
-            "sources": {str(file): file.read_text() for file in build.source_files()},
+            # By name, so that another checkout finds what this one built.
+            "sources": {f"{file.parent.name}/{file.name}": file.read_text() for file in build.source_files()},
         }
         return cache.product(build.name, recipe, make)
 
