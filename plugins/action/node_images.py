@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import shutil
 import subprocess
@@ -11,8 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from ansible import constants as C  # noqa: N812 - its name everywhere
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.kubestrap.cluster.plugins.plugin_utils.shared_output import shared_output
 
 DESCRIBE = "docker image inspect {name}"
 LOAD = "docker load --quiet"
@@ -30,15 +33,23 @@ class LocalImage:
         self.archive = Path(base, Path(source).expanduser()) if source.endswith(".tar") else None
         if self.archive is None:
             self.name = source if ":" in source.rsplit("/", 1)[-1] else f"{source}:latest"
-            self.content = _content(_inspect_local(self.name))
+            description = _inspect_local(self.name)
+            self.size, self.content = int(description.get("Size") or 0), _content(description)
         else:
             self.name, self.content = _inspect_archive(self.archive)
 
     @contextlib.contextmanager
-    def stream(self) -> Iterator[IO[bytes]]:
-        """Give the archive's bytes."""
+    def stream(self, *, shared: bool) -> Iterator[IO[bytes]]:
+        """Give the archive's bytes; `shared` when other hosts are sent the same, so that Docker packs it once."""
         if self.archive is not None:
             with self.archive.open("rb") as stream:
+                yield stream
+            return
+        directory = Path(C.DEFAULT_LOCAL_TMP)
+        if shared and shutil.disk_usage(directory).free > 2 * self.size:
+            # Gone with the directory when the run ends.
+            digest = hashlib.sha256(repr((self.name, self.content)).encode()).hexdigest()
+            with shared_output(["docker", "save", self.name], directory / f"image-{digest}.tar") as stream:
                 yield stream
             return
         with subprocess.Popen(["docker", "save", self.name], stdout=subprocess.PIPE) as save:
@@ -68,7 +79,7 @@ class ActionModule(ActionBase):
                 continue
             sent.append(image.name)
             if not self._task.check_mode:
-                self._send(image)
+                self._send(image, shared=len((task_vars or {}).get("ansible_play_hosts", [])) > 1)
                 if self._content_on_host(image.name) != image.content:
                     raise AnsibleActionFail(f"The host took {image.name}, but what it has now is another image.")
         diff = [{"after_header": name, "before": "", "after": "present\n"} for name in sent]
@@ -84,10 +95,10 @@ class ActionModule(ActionBase):
             return None
         raise AnsibleActionFail(f"Docker on the host does not answer: {answer['stderr'].strip() or answer['stdout']}")
 
-    def _send(self, image: LocalImage) -> None:
+    def _send(self, image: LocalImage, *, shared: bool) -> None:
         command, first_line = self._remote_command()
         with (
-            image.stream() as stream,
+            image.stream(shared=shared) as stream,
             subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as load,
         ):
             with contextlib.suppress(BrokenPipeError), load.stdin:  # type: ignore[union-attr]

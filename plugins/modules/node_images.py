@@ -6,7 +6,8 @@ short_description: Bring images from the operator's machine to a host
 description:
   - Streams images into the host's Docker over the SSH connection, without a registry and without a temporary file.
   - An image the host already has with the same content is skipped.
-  - Runs on the operator's machine, for all hosts side by side.
+  - Runs on the operator's machine, for all hosts side by side. Docker packs an image once for all of them, into a file
+    that is gone when the run ends; where there is no room for that, once for each.
 author: kubestrap contributors
 options:
   images:
