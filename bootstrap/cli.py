@@ -70,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
         title="commands", metavar="COMMAND", required=True
     )
     push = _add_verb(images, "push", "bring images of this machine to every node, without a registry", examples.PUSH)
-    push.add_argument("images", nargs="*", metavar="IMAGE", help="name, or archive.tar (default: cluster_app_images)")
+    push.add_argument("images", nargs="*", metavar="IMAGE", help="name, or archive.tar (default: the app's)")
     push.set_defaults(command="image push")
     _add_verb(verbs, "status", "show nodes, versions and the app's address; changes nothing", examples.STATUS)
     minikube = verbs.add_parser("minikube", help="a cluster that minikube keeps on one machine").add_subparsers(

@@ -31,12 +31,12 @@ examples:
   kubestrap up -i prod.yml -e @mirror.yml --output json | tail -n 1 | jq .changed"""
 DEPLOY = """\
 examples:
-  docker build -t shop:2 . && kubestrap deploy -e '{"cluster_app_images": ["shop:2"]}'
+  docker build -t shop:2 . && kubestrap deploy    the manifests name shop:2
   kubestrap deploy -i prod.yml"""
 PUSH = """\
 examples:
   kubestrap image push shop:2
-  kubestrap image push                 the images of cluster_app_images
+  kubestrap image push                 the images of the app
   kubestrap image push shop-2.tar      made by `docker save -o shop-2.tar shop:2`"""
 STATUS = """\
 examples:

@@ -67,8 +67,11 @@ class AppFiles(Protocol):
     def manifest_problems(self, paths: Sequence[str], directory: Path) -> tuple[str, ...]:
         """Return what is wrong with the manifests."""
 
-    def image_problems(self, images: Sequence[str], directory: Path) -> tuple[str, ...]:
-        """Return what is wrong with the images."""
+    def local_images(self, paths: Sequence[str], directory: Path) -> Mapping[str, str]:
+        """Return the images in the manifests that no registry is meant for, each with its place."""
+
+    def image_problems(self, images: Sequence[str], found: Mapping[str, str], directory: Path) -> tuple[str, ...]:
+        """Return what is wrong with the images a person names, and with those found in manifests."""
 
 
 class HostProbe(Protocol):

@@ -1,8 +1,11 @@
 """Where playbooks and roles are: in the wheel, or in the checkout."""
 
 import sysconfig
+from importlib.machinery import SourceFileLoader
 from importlib.resources import files
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 COLLECTION = Path("ansible_collections/kubestrap/cluster")
 
@@ -23,6 +26,14 @@ def collections_path() -> Path:
 def collection() -> Path:
     """Return the directory of the collection `kubestrap.cluster`."""
     return collections_path() / COLLECTION
+
+
+def collection_module(name: str) -> Any:
+    """Return a module of the collection that also runs on this machine: one judge for the program and for Ansible."""
+    loader = SourceFileLoader(f"kubestrap_{name}", str(collection() / f"plugins/module_utils/{name}.py"))
+    module = ModuleType(loader.name)
+    loader.exec_module(module)
+    return module
 
 
 def programs_directory() -> Path:

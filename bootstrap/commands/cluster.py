@@ -29,11 +29,18 @@ def validated(request: Request, tools: Tools, *, manifests: bool, images: bool, 
         if manifests:
             lines += tools.app_files.manifest_problems(cluster.value("cluster_app_manifests", ()), cluster.directory)
         if images:
-            lines += tools.app_files.image_problems(named, cluster.directory)
+            # Manifests that cannot be read name no image; the mistake in them is told already.
+            found = {} if request.images or lines else app_images(tools, cluster)
+            lines += tools.app_files.image_problems(named, found, cluster.directory)
         if not lines:
             return cluster
     noun = "mistake" if len(lines) == 1 else "mistakes"
     raise InventoryError(f"{len(lines)} {noun}; nothing was started", details=lines)
+
+
+def app_images(tools: Tools, cluster: Cluster) -> Mapping[str, str]:
+    """Return the images that the app's manifests name and no registry is meant for, each with its place."""
+    return tools.app_files.local_images(cluster.value("cluster_app_manifests", ()), cluster.directory)
 
 
 def play(request: Request, tools: Tools, cluster: Cluster, *, variables: Mapping[str, Any] | None = None) -> int:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from bootstrap.model.events import TaskFinished
 from bootstrap.model.summary import (
     APP,
     APP_FAILED,
@@ -41,22 +40,19 @@ def _findings(summary: Summary) -> Iterator[str]:
 def _failures(summary: Summary) -> Iterator[str]:
     for failure in summary.failures:
         yield ""
-        yield f"FAILED  {failure.host} · {failure.stage} · {failure.task}"
-        yield from (f"  {line}" for line in _explanation(summary, failure))
+        if failure.stage == APP and summary.app is not None and summary.app.cause:
+            # Where Ansible noticed does not matter to anybody here; the cause does.
+            yield f"FAILED  app: {summary.app.cause}"
+            yield from (f"  {line}" for line in summary.app.evidence)
+        else:
+            yield f"FAILED  {failure.host} · {failure.stage} · {failure.task}"
+            yield from (f"  {line}" for line in failure.message.splitlines())
     for host, why in sorted(summary.unreachable.items()):
         yield ""
         yield f"UNREACHABLE  {host}"
         yield f"  {why}"
     if summary.exit_code == BUG or (summary.exit_code == STEP_FAILED and not summary.failures):
         yield from (f"ERROR  {text}" for text in summary.errors or ("Ansible ended without saying why",))
-
-
-def _explanation(summary: Summary, failure: TaskFinished) -> Iterator[str]:
-    if failure.stage == APP and summary.app is not None and summary.app.cause:
-        yield summary.app.cause
-        yield from (f"  {line}" for line in summary.app.evidence)
-        return
-    yield from failure.message.splitlines()
 
 
 def _nodes(summary: Summary) -> Iterator[str]:

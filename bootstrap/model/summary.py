@@ -178,7 +178,7 @@ def summarize(
         findings=findings,
         stages=stages(finished),
         nodes=next((event.nodes for event in reversed(finished) if event.nodes), ()),
-        app=_last_app(finished),
+        app=_last_app(finished) or _refused_app(failures),
         errors=tuple(event.text for event in events if isinstance(event, Message) and event.level == "error"),
         run_directory=run_directory,
     )
@@ -186,6 +186,15 @@ def summarize(
 
 def _last_app(finished: Sequence[TaskFinished]) -> App | None:
     return next((event.app for event in reversed(finished) if event.app), None)
+
+
+def _refused_app(failures: Sequence[TaskFinished]) -> App | None:
+    """Return the verdict when the app did not get as far as one: its manifests were refused, in words."""
+    for failure in failures:
+        if failure.stage == APP:
+            cause, *evidence = failure.message.splitlines() or [""]
+            return App(ok=False, cause=cause, evidence=tuple(evidence))
+    return None
 
 
 def _exit_code(  # noqa: C901, PLR0911 - one line a rule, in the order they count

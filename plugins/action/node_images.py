@@ -15,6 +15,12 @@ from typing import IO, Any
 from ansible import constants as C  # noqa: N812 - its name everywhere
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.kubestrap.cluster.plugins.module_utils.manifests import (
+    ManifestError,
+    files,
+    local_images,
+    read,
+)
 from ansible_collections.kubestrap.cluster.plugins.plugin_utils.shared_output import shared_output
 
 DESCRIBE = "docker image inspect {name}"
@@ -32,7 +38,7 @@ class LocalImage:
         """
         self.archive = Path(base, Path(source).expanduser()) if source.endswith(".tar") else None
         if self.archive is None:
-            self.name = source if ":" in source.rsplit("/", 1)[-1] else f"{source}:latest"
+            self.name = _with_tag(source)
             description = _inspect_local(self.name)
             self.size, self.content = int(description.get("Size") or 0), _content(description)
         else:
@@ -70,9 +76,11 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Send what the host lacks; `changed` tells whether that was anything."""
         super().run(tmp, task_vars)
-        arguments = {"images": {"type": "list", "elements": "str", "required": True}, "base": {"type": "str"}}
-        _, options = self.validate_argument_spec(arguments)
-        images = [LocalImage(source, options["base"] or ".") for source in options["images"]]
+        names = {"type": "list", "elements": "str", "default": []}
+        _, options = self.validate_argument_spec({"images": names, "manifests": names, "base": {"type": "str"}})
+        base = options["base"] or "."
+        images = [LocalImage(source, base) for source in options["images"]]
+        images += _named_in(options["manifests"], base, {image.name for image in images})
         sent = []
         for image in images:
             if self._content_on_host(image.name) == image.content:
@@ -132,6 +140,26 @@ class ActionModule(ActionBase):
         return [part.decode() if isinstance(part, bytes) else part for part in built], first_line
 
 
+def _with_tag(name: str) -> str:
+    return name if ":" in name.rsplit("/", 1)[-1] else f"{name}:latest"
+
+
+def _named_in(manifests: list[str], base: str, known: set[str]) -> list[LocalImage]:
+    """Return the images that manifests name and no registry is meant for, but those already known."""
+    try:
+        found = local_images([one for path in files(manifests, base) for one in read(path)])
+    except ManifestError as error:
+        raise AnsibleActionFail(str(error)) from error
+    images = []
+    for name, place in found.items():
+        if _with_tag(name) not in known:
+            try:
+                images.append(LocalImage(_with_tag(name), base))
+            except AnsibleActionFail as error:
+                raise AnsibleActionFail(f"{place}: {error}") from error
+    return images
+
+
 def _content(description: dict[str, Any]) -> tuple[Any, ...]:
     """Return what makes two images the same, whatever store keeps them: IDs differ between Docker's stores."""
     config = description.get("Config") or description.get("config") or {}
@@ -150,7 +178,7 @@ def _inspect_local(name: str) -> dict[str, Any]:
         raise AnsibleActionFail(f"Cannot take {name} from the Docker of this machine: {done.stderr.strip()}")
     raise AnsibleActionFail(
         f"There is no image {name} in the Docker of this machine. Build it ('docker build -t {name} .'), "
-        "or correct the name in cluster_app_images."
+        "or correct the name."
     )
 
 

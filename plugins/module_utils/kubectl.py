@@ -89,8 +89,11 @@ def is_ours(obj: dict[str, Any]) -> bool:
 
 
 def as_list(objects: list[dict[str, Any]]) -> str:
-    """Return objects as one JSON document that kubectl reads."""
-    return json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    """Return a list of objects as text that kubectl reads.
+
+    One document each: the fields of an object are judged by the API server, those in a List by kubectl, in other words.
+    """
+    return "\n---\n".join(json.dumps(obj) for obj in objects)
 
 
 def without_noise(text: str) -> str:

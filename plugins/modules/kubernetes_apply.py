@@ -13,7 +13,11 @@ description:
 author: kubestrap
 options:
   objects: {description: The objects., type: list, elements: dict, required: true}
-  sources: {description: "Where each object was read, for messages.", type: list, elements: str, default: []}
+  sources:
+    description: For messages, the C(file) each object was read from, and the C(lines) of its fields by their paths.
+    type: list
+    elements: dict
+    default: []
   namespace: {description: Namespace of objects that name none; made when missing., type: str, default: default}
   wait_for_daemonset:
     description: C(namespace/name) of a DaemonSet to wait for on every node.
@@ -51,6 +55,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import (
     as_list,
     is_ours,
 )
+from ansible_collections.kubestrap.cluster.plugins.module_utils.refusals import explain
 
 # Written by the API server with every change; says nothing about what was asked for.
 BOOKKEEPING = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp")
@@ -186,17 +191,22 @@ class Apply:
         return not self.kubectl.items("get", "crd", definitions[obj["kind"]], "--ignore-not-found")
 
 
-def refused(kubectl: Kubectl, objects: list[dict[str, Any]], sources: list[str], namespace: str) -> list[str]:
-    """Return a line for each object the API refuses when it is tried alone: where it was read, and why."""
+def refused(
+    kubectl: Kubectl, objects: list[dict[str, Any]], sources: list[dict[str, Any]], namespace: str
+) -> list[str]:
+    """Return a line for each mistake for which the API refuses an object: where it stands, and what it is."""
     lines = []
+    # What others of the objects need to be tried at all.
+    grounds = [obj for obj in objects if obj["kind"] in ("Namespace", "CustomResourceDefinition")]
     for number, obj in enumerate(objects):
         trial = Apply(kubectl, None, namespace)
+        around = [other for other in grounds if other is not obj]
         try:
-            trial.trial(trial.complete([obj]))
+            trial.trial(trial.complete([*around, obj]))
         except KubectlError as error:
-            source = f"{sources[number]}: " if number < len(sources) else ""
-            lines.append(f"  {source}{label(obj)}: {error}")
-    return lines
+            source = sources[number] if number < len(sources) else {}
+            lines += [f"{line} ({label(obj)})" for line in explain(str(error), obj, source)]
+    return list(dict.fromkeys(lines))
 
 
 def wait_for_daemonset(kubectl: Kubectl, name: str, timeout: int) -> None:
@@ -253,7 +263,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "objects": {"type": "list", "elements": "dict", "required": True},
-            "sources": {"type": "list", "elements": "str", "default": []},
+            "sources": {"type": "list", "elements": "dict", "default": []},
             "namespace": {"type": "str", "default": "default"},
             "wait_for_daemonset": {"type": "str", "default": ""},
             "timeout": {"type": "int", "default": 180},
@@ -271,10 +281,12 @@ def main() -> None:
     try:
         objects = Apply(kubectl, changes, params["namespace"]).converge(params["objects"])
     except KubectlError as error:
-        untouched = "" if changes else " Nothing was changed."
-        culprits = [] if changes else refused(kubectl, params["objects"], params["sources"], params["namespace"])
-        lines = culprits or [str(error)]
-        module.fail_json(msg="\n".join([f"The cluster does not accept a manifest.{untouched}", *lines]))
+        if changes:
+            module.fail_json(msg=f"The cluster accepted the objects when they were tried, but not now: {error}")
+        if not kubectl.ready():
+            module.fail_json(msg=f"The cluster does not answer: {error}")
+        lines = refused(kubectl, params["objects"], params["sources"], params["namespace"]) or [str(error)]
+        module.fail_json(msg="\n".join([*lines, "The cluster does not accept this. Nothing was changed."]))
     try:
         if params["wait_for_daemonset"] and not module.check_mode:
             wait_for_daemonset(kubectl, params["wait_for_daemonset"], params["timeout"])

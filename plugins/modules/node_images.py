@@ -14,9 +14,16 @@ options:
     description: Names in the operator's Docker, or archives made by C(docker save) (paths that end in .tar).
     type: list
     elements: str
-    required: true
+    default: []
+  manifests:
+    description:
+      - Kubernetes manifests, as files or directories of *.yaml and *.yml. The images of their containers with
+        C(imagePullPolicy Never) are brought too.
+    type: list
+    elements: str
+    default: []
   base:
-    description: Directory at which relative paths of archives start.
+    description: Directory at which relative paths start.
     type: str
 """
 
@@ -24,6 +31,11 @@ EXAMPLES = """
 - name: Bring the app's image to the node
   kubestrap.cluster.node_images:
     images: [shop:1.2]
+
+- name: Bring every image that the app's manifests name and no registry holds
+  kubestrap.cluster.node_images:
+    manifests: [k8s]
+    base: "{{ inventory_dir }}"
 """
 
 RETURN = """

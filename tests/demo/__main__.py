@@ -100,7 +100,7 @@ def up(base_image: str | None) -> None:
 
 def app_variables() -> dict[str, list[str]]:
     """What an inventory says to run the example app."""
-    return {"cluster_app_manifests": [str(app_image.APP / "k8s")], "cluster_app_images": [app_image.NAME]}
+    return {"cluster_app_manifests": [str(app_image.APP / "k8s")]}
 
 
 def down() -> None:

@@ -58,11 +58,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Variables file that adds the example app; its image is in the Docker of this machine."""
     subprocess.run([sys.executable, "-m", "tests.demo", "image"], cwd=ROOT, check=True, stdout=sys.__stderr__)
     path = tmp_path_factory.mktemp("app") / "app.yml"
-    variables = {
-        "cluster_app_manifests": [str(APP / "k8s")],
-        "cluster_app_images": [IMAGE],
-    }
-    path.write_text(yaml.safe_dump(variables))
+    path.write_text(yaml.safe_dump({"cluster_app_manifests": [str(APP / "k8s")]}))
     return path
 
 

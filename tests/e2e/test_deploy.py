@@ -1,5 +1,6 @@
 """`kubestrap deploy`: the app alone, and why it does not answer when it does not."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -71,14 +72,45 @@ def test_cause_is_named(
     assert cause in result.stdout + result.stderr
 
 
-def test_bad_manifest_changes_nothing(cluster: Hosts, program: Program, tmp_path: Path) -> None:
-    manifest = tmp_path / "bad.yaml"
-    manifest.write_text("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: bad}\nspec: {replicas: many}\n")
-    variables = tmp_path / "variables.yml"
-    variables.write_text(yaml.safe_dump({"cluster_app_manifests": [str(manifest)], "cluster_app_namespace": "bad"}))
-    result = program.run("deploy", "-i", cluster.inventory, "-e", f"@{variables}", expect=7)
-    assert "bad.yaml" in result.stdout + result.stderr
-    assert "bad" not in cluster.kubectl("get", "deployments", "-A", "-o", "name").replace("/", " ").split()
+def test_bad_manifests_are_told_with_their_lines_and_change_nothing(
+    cluster: Hosts, program: Program, tmp_path: Path
+) -> None:
+    (tmp_path / "good.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: good}\n")
+    (tmp_path / "web.yaml").write_text("""\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: many
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+        - name: web
+          image: web:1
+          env: [{name: A, value: a}]
+          imagePullPolice: Always
+""")
+    (tmp_path / "claim.yaml").write_text("""\
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: data}
+spec:
+  accessModes: [ReadWriteOnce]
+  resources:
+    requests:
+      storage: 12Mb
+""")
+    variables = {"cluster_app_manifests": [str(tmp_path)], "cluster_app_namespace": "bad"}
+    result = program.run("deploy", "-i", cluster.inventory, "-e", json.dumps(variables), "--output", "json", expect=7)
+    told = [result.summary["app"]["cause"], *result.summary["app"]["evidence"]]
+    assert [line.partition(f"{tmp_path}/")[2].split(": ")[:2] for line in told[:3]] == [
+        ["claim.yaml:8", "spec.resources.requests.storage"],
+        ["web.yaml:5", "spec.replicas"],
+        ["web.yaml:14", "spec.template.spec.containers[0].imagePullPolice"],
+    ]
+    assert "bad" not in cluster.kubectl("get", "namespaces", "-o", "name").replace("/", " ").split()
 
 
 def test_second_deploy_changes_nothing(cluster: Hosts, program: Program) -> None:

@@ -1,9 +1,12 @@
 """`kubestrap image push`: a local image on every node, no registry, nothing sent twice."""
 
+import json
+import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
-from tests.conftest import Hosts, Program
+from tests.conftest import ROOT, Hosts, Program
 from tests.e2e.conftest import IMAGE
 
 
@@ -33,6 +36,61 @@ def test_archive_needs_no_docker_here(cluster: Hosts, program: Program, tmp_path
     subprocess.run(["docker", "rmi", name], check=True, stdout=subprocess.DEVNULL)
     program.run("image", "push", archive, "-i", cluster.inventory)
     assert image_id(cluster, "worker1", name)
+
+
+def test_images_in_manifests_reach_every_node_unlisted(
+    cluster: Hosts, program: Program, tmp_path: Path, measured: Callable[[str, str], None]
+) -> None:
+    name = "kubestrap-e2e-found:1"
+    manifest = tmp_path / "job.yaml"
+    manifest.write_text(f"""\
+apiVersion: batch/v1
+kind: CronJob
+metadata: {{name: nightly}}
+spec:
+  schedule: "0 3 * * *"
+  jobTemplate:
+    spec:
+      template:
+        spec:
+          restartPolicy: Never
+          initContainers: [{{name: prepare, image: "{name}", imagePullPolicy: Never}}]
+          containers: [{{name: report, image: "{IMAGE}", imagePullPolicy: Never}}]
+""")
+    found = ("-e", json.dumps({"cluster_app_manifests": [str(manifest)]}))
+    subprocess.run(["docker", "tag", IMAGE, name], check=True)
+    try:
+        first = program.run("image", "push", "-i", cluster.inventory, *found, "--output", "json").summary
+        second = program.run("image", "push", "-i", cluster.inventory, *found, "--output", "json").summary
+        # The same by Ansible alone.
+        for host in ("cp1", "worker1"):
+            cluster.sh(host, f"docker rmi {name}")
+        playbook = [program.executable.parent / "ansible-playbook", "kubestrap.cluster.image_push"]
+        done = subprocess.run(
+            [*playbook, "-i", cluster.inventory, *found],
+            env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        subprocess.run(["docker", "rmi", name], check=True, stdout=subprocess.DEVNULL)
+    assert (first["changed"], second["changed"]) == (2, 0)
+    assert done.returncode == 0, done.stdout
+    assert image_id(cluster, "cp1", name) == image_id(cluster, "worker1", name)
+    measured("local image, `imagePullPolicy: Never`", "found in the manifests, sent once to each of 2 nodes")
+
+
+def test_image_in_a_manifest_must_be_here_before_anything_starts(
+    cluster: Hosts, program: Program, tmp_path: Path
+) -> None:
+    manifest = tmp_path / "pod.yaml"
+    container = "{name: web, image: 'never-built:1', imagePullPolicy: Never}"
+    manifest.write_text(f"apiVersion: v1\nkind: Pod\nmetadata: {{name: web}}\nspec:\n  containers: [{container}]\n")
+    found = ("-e", json.dumps({"cluster_app_manifests": [str(manifest)]}))
+    result = program.run("deploy", "-i", cluster.inventory, *found, expect=2)
+    assert f"{manifest}:5: " in result.stderr
+    assert "never-built:1" in result.stderr
 
 
 def test_unknown_image_is_refused_before_anything_starts(cluster: Hosts, program: Program) -> None:

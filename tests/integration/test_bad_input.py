@@ -1,5 +1,9 @@
 """Bad input as people write it: one clear message with its place, exit code 2, nothing started."""
 
+import io
+import json
+import tarfile
+
 import pytest
 
 from bootstrap import cli
@@ -90,7 +94,9 @@ def test_manifest_that_is_not_yaml_names_the_line(up, tmp_path):
 
 def test_manifest_that_is_no_object(up, tmp_path):
     (tmp_path / "app.yml").write_text("hello: world\n")
-    assert "needs apiVersion and kind" in up(GOOD + "all: {vars: {cluster_app_manifests: [app.yml]}}")[1]
+    code, said = up(GOOD + "all: {vars: {cluster_app_manifests: [app.yml]}}")
+    assert code == 2
+    assert "app.yml:1: this is no Kubernetes object: apiVersion is missing" in said
 
 
 def test_no_docker_here(up, monkeypatch, tmp_path):
@@ -98,6 +104,39 @@ def test_no_docker_here(up, monkeypatch, tmp_path):
     code, said = up(GOOD + "all: {vars: {cluster_app_images: ['shop:1']}}")
     assert code == 2
     assert "no Docker on this machine" in said
+
+
+NEVER = "{image: 'kubestrap-never-built:1', imagePullPolicy: Never}"
+POD = f"""\
+apiVersion: v1
+kind: Pod
+metadata: {{name: shop}}
+spec:
+  containers:
+    - {NEVER}
+"""
+
+
+def test_image_found_in_a_manifest_must_be_here(up, tmp_path):
+    (tmp_path / "app.yml").write_text(POD)
+    code, said = up(GOOD + "all: {vars: {cluster_app_manifests: [app.yml]}}")
+    assert code == 2
+    assert "app.yml:6: imagePullPolicy is Never, but there is no" in said
+
+
+def test_image_found_in_a_manifest_may_be_in_a_listed_archive(up, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "app.yml").write_text(POD)
+    content = json.dumps([{"RepoTags": ["kubestrap-never-built:1"]}]).encode()
+    with tarfile.open(tmp_path / "image.tar", "w") as archive:
+        member = tarfile.TarInfo("manifest.json")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    # One mistake more, because without any the hosts would be tried.
+    variables = "cluster_app_manifests: [app.yml], cluster_app_images: [image.tar, missing.tar]"
+    _, said = up(GOOD + f"all: {{vars: {{{variables}}}}}")
+    assert "missing.tar" in said
+    assert "kubestrap-never-built" not in said
 
 
 def test_docker_that_does_not_answer(up, monkeypatch, tmp_path):

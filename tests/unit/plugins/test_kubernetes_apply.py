@@ -91,8 +91,17 @@ def test_one_bad_object_means_nothing_is_applied() -> None:
     with pytest.raises(KubectlError):
         converge(api, SERVICE, bad)
     assert api.applied == []
-    lines = refused(api, [SERVICE, bad], ["shop.yaml, document 1", "shop.yaml, document 2"], "web")  # type: ignore[arg-type]
-    assert lines == ["  shop.yaml, document 2: Service bad: spec.ports: Required value"]
+    sources = [{"file": "shop.yaml", "lines": {"": 1}}, {"file": "shop.yaml", "lines": {"": 5}}]
+    lines = refused(api, [SERVICE, bad], sources, "web")  # type: ignore[arg-type]
+    assert lines == ["shop.yaml:5: spec.ports: Required value (Service bad)"]
+
+
+def test_an_object_in_a_namespace_that_comes_along_is_not_to_blame() -> None:
+    api = Api("default")
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
+    inside = {**SERVICE, "metadata": {"name": "shop", "namespace": "shop"}}
+    bad = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "bad"}}
+    assert refused(api, [space, inside, bad], [], "web") == ["spec.ports: Required value (Service bad)"]  # type: ignore[arg-type]
 
 
 def test_what_a_secret_holds_is_not_in_the_diff() -> None:

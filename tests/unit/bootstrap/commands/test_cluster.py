@@ -24,6 +24,7 @@ class World:
     lost: tuple = ()
     bad_manifests: tuple = ()
     bad_images: tuple = ()
+    images_in_manifests: tuple = ()
     others: tuple = ()
     probed: list = field(default_factory=list)
     groups: dict = field(default_factory=dict)
@@ -49,7 +50,8 @@ class World:
             ),
             app_files=SimpleNamespace(
                 manifest_problems=lambda *_: self.bad_manifests,
-                image_problems=lambda images, _: self.images.extend(images) or self.bad_images,
+                local_images=lambda *_: dict.fromkeys(self.images_in_manifests, "app.yml:1"),
+                image_problems=lambda images, found, _: self.images.extend([*images, *found]) or self.bad_images,
             ),
             hosts=SimpleNamespace(probe=self._probe),
             runner=SimpleNamespace(run=self._run),
@@ -160,8 +162,18 @@ def test_image_push_takes_the_named_images():
     world = World(variables={"cluster_app_images": ["old:1"]})
     image.push(request("image push", images=("new:1", "new.tar")), world.tools())
     assert world.images == ["new:1", "new.tar"]
-    assert world.played[0].variables == {"cluster_app_images": ["new:1", str(Path("new.tar").absolute())]}
+    named = {"cluster_app_images": ["new:1", str(Path("new.tar").absolute())], "cluster_app_manifests": []}
+    assert world.played[0].variables == named
     assert world.played[0].name == "kubestrap.cluster.image_push"
+
+
+def test_image_push_takes_those_listed_and_those_found_when_none_is_named():
+    world = World(variables={"cluster_app_images": ["old:1"]}, images_in_manifests=("found:1",))
+    image.push(request("image push"), world.tools())
+    assert world.images == ["old:1", "found:1"]
+    assert world.played[0].variables == {}
+    found_alone = World(images_in_manifests=("found:1",))
+    assert image.push(request("image push"), found_alone.tools()) == 0
 
 
 def test_verbs_that_need_an_app_say_so():

@@ -109,12 +109,17 @@ def test_report_of_a_good_run():
 
 
 def test_report_explains_the_failed_app():
-    text = "\n".join(
-        report(run(FINE, ended("cp", "app", "failed", message="bad", app=NO_APP), code=2, run_directory="runs/1"))
-    )
-    assert "the image is missing" in text
-    assert "ErrImageNeverPull" in text
-    assert "runs/1/ansible.log" in text
+    lines = report(run(FINE, ended("cp", "app", "failed", message="bad", app=NO_APP), code=2, run_directory="runs/1"))
+    assert [line for line in lines if line][:2] == ["FAILED  app: the image is missing", "  ErrImageNeverPull"]
+    assert "runs/1/ansible.log" in lines[-1]
+
+
+def test_refused_manifest_is_a_verdict_on_the_app():
+    refused = ended("cp", "app", "failed", message="web.yaml:5: spec.replicas: no number\nNothing was changed.")
+    summary = run(FINE, refused, code=2)
+    assert summary.exit_code == 7
+    assert summary.as_data()["app"]["cause"] == "web.yaml:5: spec.replicas: no number"
+    assert summary.as_data()["app"]["evidence"] == ["Nothing was changed."]
 
 
 def test_report_groups_findings_by_host_with_the_fix():

@@ -1,0 +1,125 @@
+"""What the API server says against an object, told with the field and the line in the file it was read from.
+
+Runs on the hosts: standard library only, Python 3.9.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# `spec.containers[0].image: ...`, `.spec.containers[name="web"].image: ...`
+FIELD = re.compile(r"\.?(?P<path>[A-Za-z_][\w-]*(?:\[[^\]]*\]|\.[\w/-]+)*): (?P<text>.*)", re.DOTALL)
+STEP = re.compile(r"\[(?P<index>[^\]]*)\]|(?P<name>[^.\[\]]+)")
+QUANTITY = re.compile(r"[+-]?[0-9.]+([eE][-+]?[0-9]+|[numkKMGTPE]i?)?")
+# What a refusal begins with before it comes to the point.
+OPENINGS = (
+    r"failed to (create typed patch object|convert new object) \(.*?Kind=\w+\)( to proper version)?: ",
+    r'(The )?\S+ "[^"]*" is invalid: ?',
+    r"error: ",
+    r'resource mapping not found for name: "[^"]*" namespace: "[^"]*" from "STDIN": ',
+    r"errors:",
+    r"\* ",
+)
+
+
+def explain(said: str, obj: dict[str, Any], source: dict[str, Any]) -> list[str]:
+    """Return the mistakes in an object, each as `file:line: field: what is wrong`.
+
+    Args:
+        said: What kubectl printed when the object was tried alone.
+        obj: The object as it was read.
+        source: Its `file`, and the `lines` of its fields by their paths; may be empty.
+    """
+    found = []
+    for text in _sentences(said):
+        path, what = _field(text, obj)
+        line = _line(path, source.get("lines") or {})
+        place = f"{source['file']}:{line}: " if source.get("file") else ""
+        found.append(f"{place}{path}: {_plain(what, obj)}" if path else f"{place}{_plain(what, obj)}")
+    return list(dict.fromkeys(found))
+
+
+def _sentences(said: str) -> Iterator[str]:
+    for line in said.splitlines():
+        text = line.strip()
+        for opening in OPENINGS:
+            text = re.sub(f"^{opening}", "", text).strip()
+        if text and text != "ensure CRDs are installed first":
+            yield text
+
+
+def _field(text: str, obj: dict[str, Any]) -> tuple[str, str]:
+    """Return the path of the field a sentence is about, empty when it names none, and what is wrong with it."""
+    matched = FIELD.fullmatch(text)
+    if matched:
+        return _with_numbers(matched["path"], obj), matched["text"]
+    if text.startswith("no matches for kind"):
+        return "kind", text
+    if "quantities must match" in text or "unable to parse quantity" in text:
+        return next(_bad_quantities(obj, ""), ""), "this is no quantity; write one such as 500m, 2, 512Mi or 1.5Gi"
+    return "", text
+
+
+def _with_numbers(path: str, obj: dict[str, Any]) -> str:
+    """Return a path in which every element of a list is named by its number, as in files."""
+    value: Any = obj
+    steps = []
+    for step in STEP.finditer(path):
+        name, index = step["name"], step["index"]
+        if name is not None:
+            steps.append(f".{name}")
+            value = value.get(name) if isinstance(value, dict) else None
+            continue
+        number = int(index) if index.isdigit() else _position(value, index)
+        if number is None:
+            break
+        steps.append(f"[{number}]")
+        value = value[number] if isinstance(value, list) and number < len(value) else None
+    return "".join(steps).lstrip(".")
+
+
+def _position(items: Any, keys: str) -> int | None:
+    """Return which item of a list has the keys the API server names it by, such as `name="web"`."""
+    wanted = {}
+    for name, value in re.findall(r'(\w+)=("(?:[^"\\]|\\.)*"|[^,]+)', keys):
+        wanted[name] = json.loads(value)
+    for number, item in enumerate(items if isinstance(items, list) else []):
+        # Keys with a default, such as a port's protocol, may not be in the file.
+        if isinstance(item, dict) and all(item.get(name, value) == value for name, value in wanted.items()):
+            return number
+    return None
+
+
+def _bad_quantities(value: Any, path: str) -> Iterator[str]:
+    for name, inside in value.items() if isinstance(value, dict) else ():
+        here = f"{path}.{name}" if path else name
+        if name in ("requests", "limits", "capacity", "hard") and isinstance(inside, dict):
+            for what, quantity in inside.items():
+                if not QUANTITY.fullmatch(str(quantity)):
+                    yield f"{here}.{what}"
+        else:
+            yield from _bad_quantities(inside, here)
+    for number, inside in enumerate(value if isinstance(value, list) else []):
+        yield from _bad_quantities(inside, f"{path}[{number}]")
+
+
+def _line(path: str, lines: dict[str, int]) -> int:
+    """Return the line of a field; of what it would be in when it is not there."""
+    while path and path not in lines:
+        path = re.sub(r"(^|\.)[^.\[\]]+$|\[[^\]]*\]$", "", path)
+    return lines.get(path, 1)
+
+
+def _plain(text: str, obj: dict[str, Any]) -> str:
+    """Return a sentence without the API server's own types, and without what a Secret holds."""
+    text = re.sub(r"&value\.valueUnstructured\{Value:(.*)\}", r"\1", text)
+    if obj.get("kind") == "Secret":
+        return re.sub(r"(got|Invalid value:) .*", r"\1 something else", text)
+    if re.fullmatch(r"expected string, got (true|false|[-+.\d]+(e[-+]?\d+)?)", text):
+        return f"{text}; write it in quotes"
+    return text.replace("field not declared in schema", "there is no such field")
