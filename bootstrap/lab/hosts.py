@@ -16,6 +16,13 @@ GROUP_LABEL = "kubestrap.lab.group"
 DIRECTORY_LABEL = "kubestrap.lab.directory"
 
 BOOT_SECONDS = 180
+# All hosts live on the disk of this machine, and most of it may be in use: kubelet must count what is free, not the
+# share of a disk that is not the host's. By its defaults it evicts pods and deletes images on any disk 85 % full.
+_KUBELET = (
+    'KUBELET_EXTRA_ARGS="--eviction-hard=memory.available<100Mi,nodefs.available<1Gi,imagefs.available<1Gi '
+    '--image-gc-high-threshold=100"\n'
+)
+_KUBELET_UNIT = "[Service]\nEnvironmentFile=/usr/local/lib/lab/kubelet\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +87,12 @@ def create(host: Host, *, lab: str, directory: Path, image: str, machine: Machin
         *("--volume", f"{volume}:/var", image),
     )
     resolver = "".join(f"nameserver {address}\n" for address in machine.nameservers)
-    files = {"root/.ssh/authorized_keys": (public_key, 0o600), "usr/local/lib/lab/resolv.conf": (resolver, 0o644)}
+    files = {
+        "root/.ssh/authorized_keys": (public_key, 0o600),
+        "usr/local/lib/lab/resolv.conf": (resolver, 0o644),
+        "usr/local/lib/lab/kubelet": (_KUBELET, 0o644),
+        "etc/systemd/system/kubelet.service.d/20-lab.conf": (_KUBELET_UNIT, 0o644),
+    }
     engine.docker("cp", "-", f"{host.name}:/", stdin=_archive(files))
     connect(host, lab=lab)
     engine.docker("start", host.name)

@@ -52,6 +52,7 @@ def test_the_inventory_says_how_to_reach_the_hosts(directory: str) -> None:
     assert inventory["workers"]["hosts"] == {}
     variables = inventory["all"]["vars"]
     assert variables["cluster_name"] == "demo"
+    assert variables["cluster_accepted_findings"] == ["disk-low"]
     assert variables["ansible_user"] == "root"
     assert variables["ansible_ssh_private_key_file"] == f"{directory}/key"
     words = shlex.split(variables["ansible_ssh_common_args"])
