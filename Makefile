@@ -54,7 +54,7 @@ proof: $(VENV)/.installed ## Every e2e test, hours if need be; rewrites docs/pro
 	$(BIN)/python -m pytest tests/e2e --proof docs/proof.md
 
 .PHONY: bench
-bench: $(VENV)/.installed ## The by-hand script against `kubestrap up`, in turn, on identical fresh hosts
+bench: $(VENV)/.installed ## How long things take, as ratios, on fresh hosts: a script against `up`, more hosts, images
 	@$(BIN)/python -m tests.benchmarks
 
 .PHONY: docs

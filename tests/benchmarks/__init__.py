@@ -1,1 +1,1 @@
-"""`make bench`: a by-hand script against `kubestrap up`, in turn, on identical fresh hosts."""
+"""`make bench`: how long things take, as ratios of runs of one session on identical fresh hosts."""
