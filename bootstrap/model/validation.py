@@ -207,6 +207,36 @@ def _node_address_problem(value: Any) -> str | None:
     return None if value == "" or _address(value) is not None else f"is {value!r}, which is no IP address"
 
 
+def _proxy_problem(value: Any) -> str | None:
+    # Not shown: there may be a password in it.
+    return (
+        None
+        if re.fullmatch(
+            r"|http://([^\s\"'\\/@:]+(:[^\s\"'\\/@]*)?@)?([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:\d{1,5})?/?", str(value)
+        )
+        else "must be the address of a proxy, http://name:port or http://user:password@name:port; "
+        "write %40 for an @ and %2F for a / in the password"
+    )
+
+
+def _credentials_problem(value: Mapping[str, Any]) -> str | None:
+    for registry, login in value.items():
+        if not re.fullmatch(r"[A-Za-z0-9.-]+(:\d{1,5})?", str(registry)):
+            return f"has {registry!r}, which must be the name:port of a registry, without https:// and without a path"
+        texts = login.values() if isinstance(login, Mapping) else ()
+        if not isinstance(login, Mapping) or set(login) != {"username", "password"} or not all(map(str, texts)):
+            # Not shown: there is a password in it.
+            return f"[{registry}] must have a username and a password, and nothing else"
+    return None
+
+
+def _no_proxy_problem(value: Any) -> str | None:
+    wrong = next(
+        (entry for entry in value if not re.fullmatch(r"[^\s,:/\"'\\]+(/\d+)?|[0-9A-Fa-f:]+(/\d+)?", str(entry))), None
+    )
+    return None if wrong is None else f"has {wrong!r}, which is no name, domain, address or network"
+
+
 _SHA256 = _matches(r"[0-9a-fA-F]{64}", "a SHA-256 (64 hexadecimal digits)")
 
 
@@ -224,6 +254,10 @@ _RULES: dict[str, Callable[[Any], str | None]] = {
     "cluster_api_endpoint": _matches(r"|[A-Za-z0-9.-]+:\d{1,5}", "name:port or address:port, or empty"),
     "cluster_node_address": _node_address_problem,
     "cluster_dns_domain": _matches(rf"{_LABEL.pattern}(\.{_LABEL.pattern})*", "a DNS domain such as cluster.local"),
+    "cluster_registry_credentials": _credentials_problem,
+    "cluster_http_proxy": _proxy_problem,
+    "cluster_https_proxy": _proxy_problem,
+    "cluster_no_proxy": _no_proxy_problem,
     "cluster_app_namespace": _matches(_LABEL.pattern, "lower-case letters, digits and dashes (at most 63)"),
     "cluster_app_timeout": _positive,
     "cluster_flannel_manifest_sha256": _SHA256,

@@ -15,6 +15,10 @@ import urllib.request
 ATTEMPTS = 3
 PAUSE_SECONDS = 2
 TIMEOUT_SECONDS = 15
+PROXY_REFUSES = (
+    "the proxy wants a user and a password, or other ones. Write them into its address (cluster_http_proxy, "
+    "cluster_https_proxy): http://USER:PASSWORD@NAME:PORT."
+)
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -32,7 +36,7 @@ def fetch(url: str, *, sha256: str | None = None) -> bytes:
     """Return what is at a URL.
 
     Args:
-        url: Address; the host's proxy settings apply.
+        url: Address; the proxy of the module applies, or else the host's own settings.
         sha256: Expected digest in hex; None for content that is verified in another way.
 
     Raises:
@@ -62,14 +66,21 @@ def _fetch_patiently(url: str) -> bytes:
         except urllib.error.HTTPError as error:
             error.close()
             cause = error
+            if error.code == http.client.PROXY_AUTHENTICATION_REQUIRED:
+                raise DownloadError(f"{url} cannot be fetched: {PROXY_REFUSES}") from error
             if error.code < http.client.INTERNAL_SERVER_ERROR:
-                raise DownloadError(
-                    f"{url} answers {error.code} {error.reason}: there is no such file there."
-                ) from error
+                meaning = (
+                    "there is no such file there"
+                    if error.code == http.client.NOT_FOUND
+                    else "the server, or a proxy on the way to it, refuses"
+                )
+                raise DownloadError(f"{url} answers {error.code} {error.reason}: {meaning}.") from error
         except ValueError as error:
             raise DownloadError(f"{url} is not an address that can be fetched: {error}") from error
         except (OSError, http.client.HTTPException) as error:
             cause = error
+            if "Tunnel connection failed: 407" in str(error):
+                raise DownloadError(f"{url} cannot be fetched: {PROXY_REFUSES}") from error
     reason = getattr(cause, "reason", cause)
     raise DownloadError(
         f"{url} cannot be reached from this host ({reason}; tried {ATTEMPTS} times). "

@@ -5,6 +5,7 @@ Runs on the hosts: standard library only, Python 3.9.
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import fcntl
 import json
@@ -17,6 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
+
+from ansible_collections.kubestrap.cluster.plugins.module_utils import credentials, proxy
+from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +43,10 @@ CAUSES = (
     (
         r"tls: failed to verify certificate.*unknown authority.*/v2/|/v2/.*certificate signed by unknown authority",
         "This host does not know the CA of the image registry: put it into cluster_registry_ca_certificates.",
+    ),
+    (
+        r"no basic auth credentials|401 Unauthorized|unauthorized: authentication required|pull access denied",
+        "The image registry demands a login, or another one: put it into cluster_registry_credentials.",
     ),
     (
         r"failed to pull (?:and unpack )?image \S*|failed to pull image",
@@ -155,8 +163,10 @@ def alone(timeout: int, program: Optional[str] = None) -> Iterator[None]:
         os.close(handle)
 
 
-def run(*command: str, timeout: Optional[int] = None) -> subprocess.CompletedProcess[str]:
-    """Run a program and return how it ended."""
+def run(
+    *command: str, timeout: Optional[int] = None, environment: Optional[dict[str, str]] = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a program, with more in its environment if need be, and return how it ended."""
     return subprocess.run(
         command,
         # Python's own files are not inherited anyway; the lock of `alone` is to be.
@@ -167,6 +177,9 @@ def run(*command: str, timeout: Optional[int] = None) -> subprocess.CompletedPro
         timeout=timeout,
         errors="replace",
         stdin=subprocess.DEVNULL,
+        # kubeadm hands every proxy it sees to the control plane and kube-proxy, for ever, password and all. They talk
+        # to the cluster only; so do the other programs.
+        env={**proxy.without(dict(os.environ)), **(environment or {})},
     )
 
 
@@ -270,12 +283,44 @@ def reset(cri_socket: str) -> None:
     Raises:
         KubeadmError: when something stays behind.
     """
+    logins = read_text(credentials.KUBELET)
     done = run("kubeadm", "reset", "--force", "--cri-socket", cri_socket)
+    if logins is not None:
+        # kubeadm empties the directory; what comes next pulls with them.
+        write_atomically(credentials.KUBELET, logins, mode=0o600)
     if done.returncode != 0:
         raise KubeadmError(
             "An earlier kubeadm run did not finish, and what it left could not be removed:\n"
             + last_lines(done.stderr, 5)
         )
+
+
+def pull_images(configuration: str, cri_socket: str) -> None:
+    """Pull the images of a configuration from a registry that demands a login, which kubeadm has none to give.
+
+    Raises:
+        KubeadmError: when one cannot be had.
+    """
+    logins = credentials.logins()
+    if not logins:
+        return
+    listed = run("kubeadm", "config", "images", "list", "--config", configuration).stdout.split()
+    images = [image for image in listed if image.split("/")[0] in logins]
+    crictl = ("crictl", "--runtime-endpoint", cri_socket, "--image-endpoint", cri_socket)
+
+    def pull(image: str) -> subprocess.CompletedProcess[str]:
+        there = run(*crictl, "inspecti", "--quiet", image)
+        if there.returncode == 0:
+            return there
+        return run(*crictl, "pull", image, environment={"CRICTL_CREDS": logins[image.split("/", maxsplit=1)[0]]})
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        ended = list(pool.map(pull, images))
+    failed = [(image, done.stderr) for image, done in zip(images, ended) if done.returncode != 0]
+    if failed:
+        cause = explain("\n".join(text for _, text in failed))
+        evidence = [f"{image}: {last_lines(text, 1)}" for image, text in failed]
+        raise KubeadmError("\n  ".join([f"The images of Kubernetes could not be pulled. {cause}".rstrip(), *evidence]))
 
 
 def explain(*texts: str) -> str:

@@ -6,10 +6,13 @@ Runs on the hosts: standard library only, Python 3.9.
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
 from typing import Any, Optional
+
+from ansible_collections.kubestrap.cluster.plugins.module_utils import proxy
 
 ADMIN_KUBECONFIG = "/etc/kubernetes/admin.conf"
 FIELD_MANAGER = "kubestrap"
@@ -44,7 +47,15 @@ class Kubectl:
         command = ["kubectl", "--kubeconfig", self.kubeconfig, *arguments]
         try:
             done = subprocess.run(
-                command, input=stdin, capture_output=True, text=True, timeout=timeout, check=False, errors="replace"
+                command,
+                input=stdin,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
+                errors="replace",
+                # No proxy knows the way to the API.
+                env=proxy.without(dict(os.environ)),
             )
         except FileNotFoundError:
             raise KubectlError("kubectl is not installed on this host") from None

@@ -57,6 +57,33 @@ options:
     description: Image of the container that holds a pod's network.
     type: str
     required: true
+  registry_credentials:
+    description: Logins at image registries for the image of the container that holds a pod's network.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      registry: {description: "C(host:port) of the registry.", type: str, required: true}
+      login:
+        description: Who may pull there.
+        type: dict
+        required: true
+        suboptions:
+          username: {description: The user., type: str, required: true}
+          password: {description: "The password. Only root can read the file it ends in.", type: str, required: true}
+  proxy:
+    description:
+      - HTTP proxy of the host, for apt, downloads and Docker. Empty removes what an earlier run left of one.
+    type: dict
+    default: {}
+    suboptions:
+      http: {description: "Proxy for http addresses, C(http://[user:password@]name:port).", type: str, default: ""}
+      https: {description: Proxy for https addresses., type: str, default: ""}
+      no_proxy:
+        description: "Names, domains (C(.example.com)), addresses and networks that are reached without it."
+        type: list
+        elements: str
+        default: []
   cni_conf_dir:
     description: Where pod networks leave their configuration.
     type: path
@@ -106,19 +133,25 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, systemd
+from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, credentials, systemd
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes, read_text
 from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import last_lines, run
 from ansible_collections.kubestrap.cluster.plugins.module_utils.download import DownloadError, architecture, fetch
 from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose, read_os_release
+from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import ARGUMENT as PROXY_ARGUMENT
+from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import ENVIRONMENT as PROXY_ENVIRONMENT
+from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import Proxy, drop_in
 from ansible_collections.kubestrap.cluster.plugins.module_utils.repository import (
     add_repository,
     refresh_repository,
 )
 
 OLDEST_DOCKER = 25
+DOCKER = "docker.service"
 DAEMON_JSON = "/etc/docker/daemon.json"
 CERTIFICATES = "/etc/docker/certs.d"
+# cri-dockerd looks for config.json where it was started.
+CRI_DOCKERD_LOGINS = Path("/etc/cri-dockerd/config.json")
 CRI_DOCKERD_HOME = Path("/usr/local/lib/cri-dockerd")
 UNITS = "/etc/systemd/system"
 SOCKET = "unix:///run/cri-dockerd.sock"
@@ -155,7 +188,7 @@ StartLimitIntervalSec=0
 Type=notify
 ExecStart={binary} --container-runtime-endpoint=fd:// --network-plugin=cni \\
   --cni-conf-dir={cni_conf_dir} --cni-bin-dir={cni_bin_dir} --pod-infra-container-image={pause_image}
-ExecReload=/bin/kill -s HUP $MAINPID
+{place}ExecReload=/bin/kill -s HUP $MAINPID
 Restart=always
 RestartSec=2
 LimitNOFILE=infinity
@@ -239,12 +272,16 @@ class DockerRuntime:
         self.module = module
         self.asked = module.params
         self.changes = Changes(module)
-        self.units = systemd.show(module, ["docker.service", "cri-docker.socket", "cri-docker.service"])
+        self.units = systemd.show(module, [DOCKER, "cri-docker.socket", "cri-docker.service"])
         self.packages = choose(module, self.asked["packages"], purpose="packages of Docker")
         self.engine = self.packages[0]
+        self.proxy = Proxy(self.asked["proxy"])
 
     def run(self) -> None:
         """Converge and end the module."""
+        # Before anything else: without it nothing outside can be looked at.
+        self.proxy.use()
+        self.proxy.for_apt(self.changes)
         installed = apt.installed(self.module, [*self.packages, *self.asked["conflicting_packages"]])
         self._refuse_other_family(installed)
         missing = [name for name in self.packages if name not in installed]
@@ -258,6 +295,7 @@ class DockerRuntime:
         before, after = self._daemon_json(validate=self.engine in installed)
         for registry, certificate in self.asked["registry_ca_certificates"].items():
             self.changes.file(f"{CERTIFICATES}/{registry}/ca.crt", certificate.rstrip() + "\n")
+        proxy_changed = self.proxy.for_service(self.changes, DOCKER)
         if missing:
             self.changes.act(
                 f"packages {' '.join(missing)}",
@@ -266,7 +304,8 @@ class DockerRuntime:
                 after="installed\n",
             )
         self._cri_dockerd(binary, cri_dockerd)
-        self._services(before, after)
+        self._services(before, after, proxy_changed=proxy_changed)
+        self.proxy.forget(self.changes)
         self.changes.exit(docker_version=version, socket=SOCKET)
 
     def _refuse_other_family(self, installed: dict[str, apt.Package]) -> None:
@@ -385,11 +424,13 @@ class DockerRuntime:
             cni_conf_dir=self.asked["cni_conf_dir"],
             cni_bin_dir=self.asked["cni_bin_dir"],
             pause_image=self.asked["pause_image"],
+            place=f"WorkingDirectory={CRI_DOCKERD_LOGINS.parent}\n" if self.asked["registry_credentials"] else "",
         )
+        credentials.converge(self.changes, str(CRI_DOCKERD_LOGINS), self.asked["registry_credentials"])
         self.changes.file(f"{UNITS}/cri-docker.service", unit)
         self.changes.file(f"{UNITS}/cri-docker.socket", SOCKET_UNIT)
 
-    def _services(self, before: dict[str, Any], after: dict[str, Any]) -> None:
+    def _services(self, before: dict[str, Any], after: dict[str, Any], *, proxy_changed: bool) -> None:
         units, changes = self.units, self.changes
         if not self.module.check_mode and (
             changes or any(unit["NeedDaemonReload"] == "yes" for unit in units.values())
@@ -397,15 +438,19 @@ class DockerRuntime:
             # Packages and unit files arrived since the units were looked at, or in a run that was interrupted.
             run(self.module, ["systemctl", "daemon-reload"], purpose="make systemd read its units again")
             units = systemd.show(self.module, units)
-        docker, socket, service = (
-            units[name] for name in ("docker.service", "cri-docker.socket", "cri-docker.service")
-        )
-        systemd.enable(changes, "docker.service", docker)
+        docker, socket, service = (units[name] for name in (DOCKER, "cri-docker.socket", "cri-docker.service"))
+        systemd.enable(changes, DOCKER, docker)
         if docker["ActiveState"] != "active":
-            systemd.start(changes, "docker.service", docker)
+            systemd.start(changes, DOCKER, docker)
+        elif (
+            systemd.is_older_than(docker, [PROXY_ENVIRONMENT, drop_in(DOCKER)])
+            or self.proxy.is_left()
+            or (self.module.check_mode and proxy_changed)
+        ):
+            systemd.restart(changes, DOCKER, reason="its proxy is another")
         elif systemd.is_older_than(docker, [DAEMON_JSON]) or (self.module.check_mode and before != after):
             verb = "reload" if only_reload(before, after) else "restart"
-            systemd.restart(changes, "docker.service", verb=verb, reason=f"{DAEMON_JSON} is newer")
+            systemd.restart(changes, DOCKER, verb=verb, reason=f"{DAEMON_JSON} is newer")
         systemd.enable(changes, "cri-docker.socket", socket)
         systemd.enable(changes, "cri-docker.service", service)
         systemd.start(changes, "cri-docker.socket", socket)
@@ -445,6 +490,8 @@ def main() -> None:
             "cri_dockerd_url": {"type": "str", "required": True},
             "cri_dockerd_sha256": {"type": "dict", "required": True},
             "pause_image": {"type": "str", "required": True},
+            "registry_credentials": credentials.ARGUMENT,
+            "proxy": PROXY_ARGUMENT,
             "cni_conf_dir": {"type": "path", "default": "/etc/cni/net.d"},
             "cni_bin_dir": {"type": "path", "default": "/opt/cni/bin"},
         },

@@ -267,6 +267,8 @@ class ControlPlane:
 
     def _init(self, *, finish: bool) -> None:
         kubeadm.validate(CONFIGURATION)
+        if not finish:
+            kubeadm.pull_images(CONFIGURATION, self.params["cri_socket"])
         command = ["kubeadm", "init", "--config", CONFIGURATION, "--skip-token-print"]
         if finish:
             command.append(f"--skip-phases={DONE_BEFORE_API}")

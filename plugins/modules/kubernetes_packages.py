@@ -30,6 +30,33 @@ options:
     description: Where crictl finds the container runtime.
     type: str
     required: true
+  registry_credentials:
+    description: Logins at image registries for everything kubelet pulls.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      registry: {description: "C(host:port) of the registry.", type: str, required: true}
+      login:
+        description: Who may pull there.
+        type: dict
+        required: true
+        suboptions:
+          username: {description: The user., type: str, required: true}
+          password: {description: "The password. Only root can read the file it ends in.", type: str, required: true}
+  proxy:
+    description:
+      - HTTP proxy of the host, for downloads and apt in this call. Empty means none.
+    type: dict
+    default: {}
+    suboptions:
+      http: {description: "Proxy for http addresses, C(http://[user:password@]name:port).", type: str, default: ""}
+      https: {description: Proxy for https addresses., type: str, default: ""}
+      no_proxy:
+        description: "Names, domains (C(.example.com)), addresses and networks that are reached without it."
+        type: list
+        elements: str
+        default: []
 attributes:
   check_mode:
     description: Looks and reports, on a virgin host as well.
@@ -59,9 +86,11 @@ import re
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, systemd
+from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, credentials, systemd
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes, read_text
 from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import run
+from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import ARGUMENT as PROXY_ARGUMENT
+from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import Proxy
 from ansible_collections.kubestrap.cluster.plugins.module_utils.repository import (
     SOURCES,
     add_repository,
@@ -120,6 +149,7 @@ class KubernetesPackages:
 
     def run(self) -> None:
         """Converge and end the module."""
+        Proxy(self.module.params["proxy"]).use()
         wrong = [name for name in VERSIONED if name in self.installed and not self._is_right(name)]
         if wrong and KUBELET_CONF.exists():
             self._refuse_upgrade(wrong[0])
@@ -148,6 +178,8 @@ class KubernetesPackages:
             CRICTL_YAML,
             "runtime-endpoint: {0}\nimage-endpoint: {0}\ntimeout: 10\n".format(self.module.params["runtime_socket"]),
         )
+        # kubelet reads it anew for a pull, so nothing has to be restarted.
+        credentials.converge(self.changes, credentials.KUBELET, self.module.params["registry_credentials"])
         systemd.enable(
             self.changes, "kubelet.service", systemd.show(self.module, ["kubelet.service"])["kubelet.service"]
         )
@@ -213,6 +245,8 @@ def main() -> None:
             "repository": {"type": "str", "required": True},
             "key_fingerprint": {"type": "str", "required": True, "no_log": False},
             "runtime_socket": {"type": "str", "required": True},
+            "registry_credentials": credentials.ARGUMENT,
+            "proxy": PROXY_ARGUMENT,
         },
         supports_check_mode=True,
     )

@@ -57,6 +57,19 @@ options:
     description: Version of Kubernetes, which says the minor.
     type: str
     default: ""
+  proxy:
+    description:
+      - HTTP proxy of the host, for the look at the repository. Empty means none.
+    type: dict
+    default: {}
+    suboptions:
+      http: {description: "Proxy for http addresses, C(http://[user:password@]name:port).", type: str, default: ""}
+      https: {description: Proxy for https addresses., type: str, default: ""}
+      no_proxy:
+        description: "Names, domains (C(.example.com)), addresses and networks that are reached without it."
+        type: list
+        elements: str
+        default: []
   reference_time:
     description: Seconds since 1970 by the operator's clock. 0 skips the comparison.
     type: float
@@ -109,6 +122,8 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils import apt
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
 from ansible_collections.kubestrap.cluster.plugins.module_utils.download import ARCHITECTURES, architecture
 from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose, in_container, read_os_release
+from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import ARGUMENT as PROXY_ARGUMENT
+from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import Proxy
 from ansible_collections.kubestrap.cluster.plugins.module_utils.repository import (
     RepositoryError,
     checked_key,
@@ -174,6 +189,16 @@ def parse_routes(text: str) -> list[Route]:
         address, netmask = (".".join(str(byte) for byte in bytes.fromhex(word)[::-1]) for word in (destination, mask))
         routes.append(Route(ipaddress.IPv4Network(f"{address}/{netmask}", strict=False), interface))
     return routes
+
+
+def network_of(address: str, routes: list[Route]) -> str:
+    """Return the network of a host's address; the address alone where the host has no route to neighbours."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return ""
+    around = [route.network for route in routes if parsed in route.network]
+    return str(max(around, key=lambda network: network.prefixlen)) if around else address
 
 
 def parse_listeners(text: str) -> dict[int, str]:
@@ -338,6 +363,7 @@ class Preflight:
                 "Node names are lower-case letters, digits, '-' and '.': `hostnamectl hostname NAME`.",
             )
         wanted = self.asked["node_address"]
+        self.facts["node_network"] = network_of(wanted or self.default_address, self.routes)
         if wanted and wanted not in self.addresses:
             self.found(
                 "node-address-missing",
@@ -547,6 +573,15 @@ class Preflight:
                 )
 
     def _repository(self) -> None:
+        proxy = Proxy(self.asked["proxy"])
+        if problem := proxy.problem():
+            self.found(
+                "proxy-unreachable",
+                problem,
+                "Correct cluster_http_proxy or cluster_https_proxy, or let this host through to it.",
+            )
+            return
+        proxy.use()
         if not self.asked["repository"] or self.joined:
             return
         url = kubernetes_url(self.asked["repository"], self.asked["kubernetes_version"])
@@ -659,6 +694,7 @@ def main() -> None:
             "repository": {"type": "str", "default": ""},
             "repository_key_fingerprint": {"type": "str", "default": "", "no_log": False},
             "kubernetes_version": {"type": "str", "default": ""},
+            "proxy": PROXY_ARGUMENT,
             "reference_time": {"type": "float", "default": 0},
             "accepted_findings": {"type": "list", "elements": "str", "default": []},
         },

@@ -1,11 +1,15 @@
 """The servers that stay when the command has ended: container registry and file server."""
 
+import base64
 import contextlib
+import ctypes
 import http.client
 import ipaddress
 import json
 import os
 import pathlib
+import secrets
+import shutil
 import signal
 import socket
 import ssl
@@ -15,10 +19,13 @@ import time
 from collections.abc import Callable
 
 from bootstrap.lab import engine
+from tests.upstream import debian
 from tests.upstream.cache import Cache
 from tests.upstream.tools import UpstreamError, run, say
 
 _REGISTRY_PORT = 15443
+_PRIVATE_REGISTRY_PORT = 15543
+_PROXY_PORT = 15128
 _FILES_PORT = 15080
 _PORTS_TRIED = 50
 _SECONDS_TO_START = 15
@@ -240,29 +247,88 @@ def certificate(cache: Cache, ca: pathlib.Path, address: str) -> pathlib.Path:
     return cache.product("registry certificate", {"extensions": extensions, "ca": ca.name}, make)
 
 
-def ensure_registry(cache: Cache, program: pathlib.Path, shelf: pathlib.Path, address: str) -> str:
-    """Make sure the registry serves the shelf; its ADDRESS:PORT."""
+def ensure_registry(
+    cache: Cache, program: pathlib.Path, shelf: pathlib.Path, address: str, *, login: tuple[str, str] | None = None
+) -> str:
+    """Make sure the registry serves the shelf; its ADDRESS:PORT.
+
+    With a user and a password it is a second one, which demands them.
+    """
+    name = "private registry" if login else "registry"
     ca = authority(cache)
     tls = certificate(cache, ca, address)
     trust = ssl.create_default_context(cafile=str(ca / "ca.pem"))
-    configuration = cache.directory("servers") / "registry.yml"
+    configuration = cache.directory("servers") / f"{name}.yml"
+    users = cache.directory("servers") / "htpasswd"
+    access = f"auth: {{htpasswd: {{realm: kubestrap test, path: {json.dumps(str(users))}}}}}\n" if login else ""
 
     def command(port: int) -> list[str]:
+        if login:
+            users.write_text(f"{login[0]}:{_bcrypt(login[1])}\n")
         configuration.write_text(
             "version: 0.1\n"
             "log: {level: warn}\n"
             f"storage: {{filesystem: {{rootdirectory: {json.dumps(str(shelf))}}},"
             " maintenance: {readonly: {enabled: true}}}\n"
             f'http: {{addr: "{address}:{port}", tls: {{certificate: {json.dumps(str(tls / "server.pem"))},'
-            f" key: {json.dumps(str(tls / 'server.key'))}}}}}\n"
+            f" key: {json.dumps(str(tls / 'server.key'))}}}}}\n{access}"
         )
         return [str(program), "serve", str(configuration)]
 
     def healthy(endpoint: str) -> bool:
-        return _answers(http.client.HTTPSConnection(endpoint, timeout=5, context=trust), "/v2/")
+        return _answers(http.client.HTTPSConnection(endpoint, timeout=5, context=trust), "/v2/", login)
 
-    recipe = [str(program), str(shelf), str(tls)]
-    return Server(cache, "registry").ensure(recipe, address, _REGISTRY_PORT, command, healthy)
+    recipe = [str(program), str(shelf), str(tls), *(login or ())]
+    port = _PRIVATE_REGISTRY_PORT if login else _REGISTRY_PORT
+    return Server(cache, name).ensure(recipe, address, port, command, healthy)
+
+
+def _bcrypt(password: str) -> str:
+    """The only form of a password the registry takes; Python has no function for it, every Debian has."""
+    crypt = ctypes.CDLL("libcrypt.so.1").crypt
+    crypt.restype = ctypes.c_char_p
+    hashed: bytes = crypt(password.encode(), b"$2b$05$" + secrets.token_hex(11).encode())
+    return hashed.decode()
+
+
+def ensure_proxy(cache: Cache, address: str, *, login: tuple[str, str], clients: str, ports: tuple[int, ...]) -> str:
+    """Make sure of a forward proxy (Debian's tinyproxy) that demands a password; its ADDRESS:PORT.
+
+    Args:
+        cache: The cache.
+        address: Where to listen.
+        login: User and password.
+        clients: Network it serves; all others are refused.
+        ports: Where it lets TLS connections through.
+    """
+
+    def unpack(place: pathlib.Path) -> None:
+        debian.unpack(place / "apt", place / "root", ("tinyproxy-bin",))
+        shutil.rmtree(place / "apt")
+
+    program = (
+        cache.product("forward proxy", {"system": pathlib.Path("/etc/os-release").read_text()}, unpack)
+        / "root/usr/bin/tinyproxy"
+    )
+    configuration = cache.directory("servers") / "proxy.conf"
+
+    def command(port: int) -> list[str]:
+        lines = [f"Port {port}", f"Listen {address}", "Timeout 600", "MaxClients 100", f"Allow {clients}"]
+        # Its own health is asked from here.
+        lines += [
+            f"Allow {address}",
+            f"BasicAuth {login[0]} {login[1]}",
+            *(f"ConnectPort {number}" for number in ports),
+        ]
+        configuration.touch(mode=0o600)
+        configuration.write_text("".join(f"{line}\n" for line in lines))
+        return [str(program), "-d", "-c", str(configuration)]
+
+    def healthy(endpoint: str) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex((address, int(endpoint.rpartition(":")[2]))) == 0
+
+    return Server(cache, "proxy").ensure([*login, clients, ports], address, _PROXY_PORT, command, healthy)
 
 
 def ensure_files(cache: Cache, root: pathlib.Path, probe: str, address: str) -> str:
@@ -286,9 +352,10 @@ def ensure_files(cache: Cache, root: pathlib.Path, probe: str, address: str) -> 
     return Server(cache, "files").ensure(recipe, address, _FILES_PORT, command, healthy)
 
 
-def _answers(connection: http.client.HTTPConnection, path: str) -> bool:
+def _answers(connection: http.client.HTTPConnection, path: str, login: tuple[str, str] | None = None) -> bool:
+    word = base64.b64encode(":".join(login).encode()).decode() if login else ""
     try:
-        connection.request("HEAD", path)
+        connection.request("HEAD", path, headers={"Authorization": f"Basic {word}"} if login else {})
         return connection.getresponse().status == http.client.OK
     except (OSError, http.client.HTTPException):
         return False

@@ -4,6 +4,7 @@ import pytest
 from ansible_collections.kubestrap.cluster.plugins.action.preflight_verdict import compare_hosts
 from ansible_collections.kubestrap.cluster.plugins.modules.preflight import (
     is_loopback,
+    network_of,
     parse_listeners,
     parse_nameservers,
     parse_routes,
@@ -29,6 +30,14 @@ def test_routes_without_the_default_one() -> None:
         ("10.99.0.0/24", "eth0"),
         ("10.244.0.0/24", "cni0"),
     ]
+
+
+def test_network_of_an_address_is_the_nearest_one() -> None:
+    routes = parse_routes(ROUTES)
+    assert network_of("10.99.0.7", routes) == "10.99.0.0/24"
+    # A cloud may give a host nothing but a gateway.
+    assert network_of("192.0.2.7", routes) == "192.0.2.7"
+    assert network_of("", routes) == ""
 
 
 def test_only_listening_sockets_take_a_port() -> None:

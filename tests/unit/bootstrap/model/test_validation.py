@@ -167,3 +167,48 @@ def test_minikube_needs_one_host_and_no_other_group(subject, expected):
 
 def test_hosts_of_minikube_are_left_alone_by_other_verbs():
     assert texts(inventory(groups={"minikube": ("mk",)})) == []
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "http://proxy:3128", "http://10.0.0.1:3128/", "http://me:p%40ss:w@proxy.example", "http://[fd00::1]:80"],
+)
+def test_addresses_of_a_proxy(value):
+    assert texts(inventory(cluster_http_proxy=value)) == []
+
+
+@pytest.mark.parametrize(
+    "value", ["proxy:3128", "https://proxy:3128", "http://me:secret@x@proxy", "http://me:secret@proxy:x", "http://"]
+)
+def test_no_address_of_a_proxy_and_its_password_is_not_shown(value):
+    text = only(inventory(cluster_https_proxy=value))
+    assert "must be the address of a proxy" in text
+    assert "secret" not in text
+
+
+def test_what_goes_around_the_proxy_are_names_domains_addresses_and_networks():
+    good = ["mirror", "mirror.example", ".example", "10.0.0.1", "10.0.0.0/8", "fd00::/8", "*"]
+    assert texts(inventory(cluster_no_proxy=good)) == []
+    assert "'http://mirror'" in only(inventory(cluster_no_proxy=["mirror", "http://mirror"]))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"https://registry.example": {"username": "me", "password": "secret"}},
+        {"registry.example:5000": {"username": "me", "pasword": "secret"}},
+        {"registry.example:5000": "me:secret"},
+    ],
+)
+def test_logins_at_registries_that_are_none_are_not_shown(value):
+    text = only(inventory(cluster_registry_credentials=value))
+    assert "registry.example" in text
+    assert "secret" not in text
+
+
+def test_login_at_a_registry():
+    good = {
+        "registry.example:5000": {"username": "me", "password": "secret"},
+        "localhost": {"username": 1, "password": 2},
+    }
+    assert texts(inventory(cluster_registry_credentials=good)) == []

@@ -1,0 +1,166 @@
+"""The HTTP proxy through which a host reaches other places: for downloads, for apt, for a service of systemd.
+
+A proxy's address may hold a user and a password. So modules take it as `no_log`, files with one are root's alone, and
+services read it from a file, because systemd shows everybody what is in a unit.
+Runs on the hosts: standard library only, Python 3.9.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
+
+ARGUMENT = {
+    "type": "dict",
+    "default": {},
+    "options": {
+        "http": {"type": "str", "default": "", "no_log": True},
+        "https": {"type": "str", "default": "", "no_log": True},
+        "no_proxy": {"type": "list", "elements": "str", "default": []},
+    },
+}
+# After whatever the distribution or a cloud put there.
+APT = "/etc/apt/apt.conf.d/99kubestrap-proxy"
+ENVIRONMENT = "/etc/kubestrap/proxy.env"
+CONNECT_SECONDS = 5
+NAMES = ("http_proxy", "https_proxy", "no_proxy")
+
+
+class Proxy:
+    """The proxy of a host, or none."""
+
+    def __init__(self, asked: Optional[dict[str, Any]]) -> None:
+        """Take the parameter of a module that is declared as ARGUMENT."""
+        asked = asked or {}
+        self.addresses: dict[str, str] = {scheme: asked[scheme] for scheme in ("http", "https") if asked.get(scheme)}
+        self.no_proxy: list[str] = asked.get("no_proxy") or []
+
+    def __bool__(self) -> bool:
+        """Tell whether there is one."""
+        return bool(self.addresses)
+
+    @property
+    def _mode(self) -> int:
+        return 0o600 if any("@" in address for address in self.addresses.values()) else 0o644
+
+    def use(self) -> None:
+        """Let downloads of this module, and the apt it starts, go through it."""
+        if not self:
+            return
+        for name in NAMES:
+            os.environ.pop(name.upper(), None)
+            os.environ.pop(name, None)
+        os.environ.update({f"{scheme}_proxy": address for scheme, address in self.addresses.items()})
+        os.environ["no_proxy"] = ",".join(self.no_proxy)
+        urllib.request.install_opener(urllib.request.build_opener(_Handler(self.addresses, self.no_proxy)))
+
+    def for_apt(self, changes: Changes) -> None:
+        """Let apt use it from now on, so that security updates arrive; without one, the file goes."""
+        if not self:
+            changes.absent(APT)
+            return
+        lines = [f'Acquire::{scheme}::Proxy "{address}";' for scheme, address in self.addresses.items()]
+        # apt knows single names and addresses only.
+        lines += [
+            f'Acquire::{scheme}::Proxy::{name} "DIRECT";'
+            for scheme in self.addresses
+            for name in self.no_proxy
+            if not name.startswith((".", "*")) and "/" not in name and ":" not in name
+        ]
+        changes.file(APT, "".join(f"{line}\n" for line in lines), mode=self._mode)
+
+    def for_service(self, changes: Changes, unit: str) -> bool:
+        """Let a service use it from its next start on; return whether that was a change.
+
+        Without one, the unit forgets it; the caller restarts it where `is_left` says so, and calls `forget` then.
+        """
+        path = drop_in(unit)
+        if not self:
+            return changes.absent(path)
+        lines = [f'{scheme.upper()}_PROXY="{address}"' for scheme, address in self.addresses.items()]
+        lines.append(f'NO_PROXY="{",".join(self.no_proxy)}"')
+        written = changes.file(ENVIRONMENT, "".join(f"{line}\n" for line in lines), mode=self._mode)
+        # In this order: a unit that names a file which is not there does not start.
+        return changes.file(path, f"[Service]\nEnvironmentFile={ENVIRONMENT}\n") or written
+
+    def is_left(self) -> bool:
+        """Tell whether services may still run with a proxy that is asked for no more."""
+        return not self and Path(ENVIRONMENT).exists()
+
+    def forget(self, changes: Changes) -> None:
+        """Remove what services read; last, so that a run that was cut goes on from there."""
+        if not self:
+            changes.absent(ENVIRONMENT)
+
+    def problem(self) -> str:
+        """Return why the proxy cannot be used from this host, empty when it answers."""
+        for address in dict.fromkeys(self.addresses.values()):
+            place = shown(address)
+            host, _, port = place.rpartition(":")
+            try:
+                socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
+            except OSError as error:
+                return f"The proxy {place} does not answer this host ({error})."
+        return ""
+
+
+def drop_in(unit: str) -> str:
+    """Return the path of what adds the proxy to a unit."""
+    return f"/etc/systemd/system/{unit}.d/kubestrap-proxy.conf"
+
+
+def shown(address: str) -> str:
+    """Return host:port of a proxy's address, which is what messages name: the rest may be a secret."""
+    parts = urlsplit(address)
+    host = parts.hostname or ""
+    return f"{f'[{host}]' if ':' in host else host}:{parts.port or {'https': 443}.get(parts.scheme, 80)}"
+
+
+def is_direct(host: str, no_proxy: Iterable[str]) -> bool:
+    """Tell whether a host is reached without the proxy, by the rules Docker and containerd have for such a list."""
+    host = host.lower().strip("[]")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return any(_names(entry.lower(), host) for entry in no_proxy)
+    return any(_holds(entry, address) for entry in no_proxy)
+
+
+def without(environment: dict[str, str]) -> dict[str, str]:
+    """Return an environment without proxies, for programs that only talk to the cluster."""
+    return {name: value for name, value in environment.items() if name.lower() not in NAMES}
+
+
+def _names(entry: str, host: str) -> bool:
+    # A domain means all below it, and itself unless it starts with a dot.
+    return entry in ("*", host) or host.endswith(f".{entry.removeprefix('*').removeprefix('.')}")
+
+
+def _holds(entry: str, address: Any) -> bool:
+    try:
+        return entry == "*" or address in ipaddress.ip_network(entry)
+    except ValueError:
+        return False
+
+
+class _Handler(urllib.request.ProxyHandler):
+    """urllib's own, with networks in the list of what is reached directly."""
+
+    def __init__(self, addresses: dict[str, str], no_proxy: list[str]) -> None:
+        super().__init__(addresses)
+        self._no_proxy = no_proxy
+
+    def proxy_open(self, req: urllib.request.Request, proxy: str, type: str) -> Any:  # noqa: A002 - the name it has
+        if is_direct(urlsplit(f"//{req.host}").hostname or "", self._no_proxy):
+            return None
+        return super().proxy_open(req, proxy, type)

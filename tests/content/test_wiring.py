@@ -1,0 +1,64 @@
+"""What playbooks/group_vars/all.yml makes of what the user says."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+
+ROOT = Path(__file__).parents[2]
+FACTS = {"kubestrap": {"default_address": "10.0.0.11", "node_network": "10.0.0.0/24"}}
+
+
+def value(name: str, *, facts: dict[str, Any] | None = None, **said: Any) -> Any:
+    """The value of a variable for the first control plane."""
+    loader = DataLoader()
+    variables = {
+        **yaml.safe_load((ROOT / "roles/cluster/defaults/main.yml").read_text()),
+        **loader.load_from_file(str(ROOT / "playbooks/group_vars/all.yml"), trusted_as_template=True),
+        **said,
+        "groups": {"control_plane": ["cp"], "workers": ["w"]},
+        "inventory_hostname": "cp",
+        "ansible_facts": facts or {},
+        "hostvars": {"cp": {"ansible_facts": facts or {}, **said}, "w": {**said}},
+    }
+    return Templar(loader=loader, variables=variables).template(variables[name])
+
+
+def test_without_a_proxy_there_is_none() -> None:
+    assert value("proxy", facts=FACTS) == {}
+
+
+def test_one_address_serves_both() -> None:
+    proxy = value("proxy", facts=FACTS, cluster_http_proxy="http://p:1")
+    assert (proxy["http"], proxy["https"]) == ("http://p:1", "http://p:1")
+    proxy = value("proxy", facts=FACTS, cluster_https_proxy="http://p:2")
+    assert (proxy["http"], proxy["https"]) == ("", "http://p:2")
+
+
+def test_what_goes_around_the_proxy() -> None:
+    assert value("no_proxy", facts=FACTS, cluster_no_proxy=[".example.com", "localhost"]) == [
+        "localhost",
+        "127.0.0.1",
+        "::1",
+        "10.0.0.0/24",
+        "10.0.0.11",
+        "10.244.0.0/16",
+        "10.96.0.0/12",
+        ".svc",
+        ".cluster.local",
+        ".example.com",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "expected"), [("api.example.com:6443", "api.example.com"), ("10.9.9.9:443", "10.9.9.9")]
+)
+def test_the_api_is_reached_directly(endpoint: str, expected: str) -> None:
+    assert expected in value("no_proxy", facts=FACTS, cluster_api_endpoint=endpoint)
+
+
+def test_before_the_first_look_at_a_host_the_rest_is_known() -> None:
+    assert value("no_proxy")[:4] == ["localhost", "127.0.0.1", "::1", "10.244.0.0/16"]

@@ -1,0 +1,164 @@
+"""The proxy of a host: what is written where, what goes around it, and that its password stays where it is."""
+
+import http.server
+import stat
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible_collections.kubestrap.cluster.plugins.module_utils import download, proxy
+from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
+from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import Proxy, is_direct, shown
+
+ASKED: dict[str, Any] = {
+    "http": "http://me:secret@proxy.example:3128",
+    "https": "http://proxy.example:3128",
+    "no_proxy": ["localhost", "10.0.0.0/8", ".svc", "::1", "mirror.example"],
+}
+
+
+@pytest.fixture
+def changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Changes:
+    monkeypatch.setattr(proxy, "APT", str(tmp_path / "apt"))
+    monkeypatch.setattr(proxy, "ENVIRONMENT", str(tmp_path / "proxy.env"))
+    monkeypatch.setattr(proxy, "drop_in", lambda unit: str(tmp_path / f"{unit}.conf"))
+    return Changes(SimpleNamespace(check_mode=False))  # type: ignore[arg-type] - all it takes
+
+
+def test_apt_gets_addresses_and_the_names_it_understands(changes: Changes) -> None:
+    Proxy(ASKED).for_apt(changes)
+    assert Path(proxy.APT).read_text().splitlines() == [
+        'Acquire::http::Proxy "http://me:secret@proxy.example:3128";',
+        'Acquire::https::Proxy "http://proxy.example:3128";',
+        'Acquire::http::Proxy::localhost "DIRECT";',
+        'Acquire::http::Proxy::mirror.example "DIRECT";',
+        'Acquire::https::Proxy::localhost "DIRECT";',
+        'Acquire::https::Proxy::mirror.example "DIRECT";',
+    ]
+
+
+def test_a_service_reads_the_list_as_a_whole_from_a_file_that_is_no_part_of_the_unit(changes: Changes) -> None:
+    assert Proxy(ASKED).for_service(changes, "docker.service")
+    assert "secret" not in Path(proxy.drop_in("docker.service")).read_text()
+    assert Path(proxy.ENVIRONMENT).read_text().splitlines() == [
+        'HTTP_PROXY="http://me:secret@proxy.example:3128"',
+        'HTTPS_PROXY="http://proxy.example:3128"',
+        'NO_PROXY="localhost,10.0.0.0/8,.svc,::1,mirror.example"',
+    ]
+    assert not Proxy(ASKED).for_service(changes, "docker.service")
+
+
+@pytest.mark.parametrize(("http", "mode"), [(ASKED["http"], 0o600), ("http://proxy.example:3128", 0o644)])
+def test_files_with_a_password_are_roots_alone(changes: Changes, http: str, mode: int) -> None:
+    asked = Proxy({**ASKED, "http": http})
+    asked.for_apt(changes)
+    asked.for_service(changes, "docker.service")
+    assert {stat.S_IMODE(Path(path).stat().st_mode) for path in (proxy.APT, proxy.ENVIRONMENT)} == {mode}
+
+
+def test_without_a_proxy_nothing_is_left_and_the_last_file_goes_last(changes: Changes) -> None:
+    with_proxy, without = Proxy(ASKED), Proxy({})
+    with_proxy.for_apt(changes)
+    with_proxy.for_service(changes, "docker.service")
+    assert not with_proxy.is_left()
+    without.for_apt(changes)
+    assert without.for_service(changes, "docker.service")
+    # Here a service is restarted; a run that is cut before has to know that in the next one.
+    assert without.is_left()
+    without.forget(changes)
+    assert not without.is_left()
+    assert list(Path(proxy.APT).parent.iterdir()) == []
+    count = len(changes.diff)
+    without.for_apt(changes)
+    without.for_service(changes, "docker.service")
+    without.forget(changes)
+    assert len(changes.diff) == count
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost", True),
+        ("10.20.30.40", True),
+        ("11.20.30.40", False),
+        ("::1", True),
+        ("kube-dns.kube-system.svc", True),
+        ("svc", False),
+        ("mirror.example", True),
+        ("a.MIRROR.example", True),
+        ("notmirror.example", False),
+        ("registry.k8s.io", False),
+    ],
+)
+def test_what_goes_around_the_proxy(host: str, *, expected: bool) -> None:
+    assert is_direct(host, ASKED["no_proxy"]) is expected
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("http://me:secret@proxy.example:3128", "proxy.example:3128"),
+        ("http://proxy.example/", "proxy.example:80"),
+        ("https://[fd00::1]", "[fd00::1]:443"),
+    ],
+)
+def test_messages_name_only_the_place(address: str, expected: str) -> None:
+    assert shown(address) == expected
+
+
+def test_a_proxy_that_does_not_answer_is_named_without_its_password() -> None:
+    problem = Proxy({"http": "http://me:secret@127.0.0.1:1"}).problem()
+    assert "127.0.0.1:1" in problem
+    assert "secret" not in problem
+
+
+def test_no_program_of_the_cluster_sees_a_proxy() -> None:
+    environment = {"PATH": "/bin", "HTTP_PROXY": "http://p", "https_proxy": "http://p", "No_Proxy": "x"}
+    assert proxy.without(environment) == {"PATH": "/bin"}
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        if "Basic bWU6c2VjcmV0" in self.headers.get("Proxy-Authorization", ""):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(self.path.encode())
+        else:
+            self.send_error(407)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A proxy that demands a password; what it is asked for is its answer."""
+    for name in ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
+        monkeypatch.setenv(name, "")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+    urllib.request.install_opener(None)  # type: ignore[arg-type] - back to what is made at first use
+
+
+def test_downloads_go_through_it_with_its_password(place: str) -> None:
+    Proxy({"http": f"http://me:secret@{place}"}).use()
+    assert download.fetch("http://upstream.example/file") == b"http://upstream.example/file"
+
+
+def test_a_wrong_password_is_said_at_once(place: str) -> None:
+    Proxy({"http": f"http://me:wrong@{place}"}).use()
+    with pytest.raises(download.DownloadError, match="the proxy wants a user and a password"):
+        download.fetch("http://upstream.example/file")
+
+
+def test_downloads_go_around_it_where_a_network_says_so(place: str) -> None:
+    Proxy({"http": "http://127.0.0.1:1", "no_proxy": ["127.0.0.0/8"]}).use()
+    # Asked directly it is a server like any other.
+    with pytest.raises(download.DownloadError, match="password"):
+        download.fetch(f"http://{place}/file")
