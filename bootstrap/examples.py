@@ -11,7 +11,7 @@ a cluster on this machine, gone with one command:
 
 exit codes:
   0 done · 2 bad inventory or usage · 3 check found blockers · 4 hosts unreachable · 5 a step failed
-  6 done, but some workers are set aside · 7 the cluster is up, the app is not · 130 interrupted
+  6 done, but some hosts are set aside · 7 the cluster is up, the app is not · 130 interrupted
   1 a bug in kubestrap"""
 INIT = """\
 examples:

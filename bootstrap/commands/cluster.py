@@ -117,9 +117,11 @@ def _consulted(request: Request, cluster: Cluster, hosts: Sequence[Host]) -> tup
 def _pointless(
     request: Request, hosts: Sequence[Host], consulted: Sequence[Host], unreachable: Mapping[str, str]
 ) -> bool:
-    """Tell whether the work makes no sense without the hosts that are out of reach."""
+    """Tell whether the work makes no sense without the hosts that are out of reach.
+
+    One control plane is enough to ask; the playbook sees whether those that answer have a cluster that works.
+    """
     if all(host.name in unreachable for host in hosts):
         return True
-    return request.command != "check" and any(
-        host.role == "control_plane" and host.name in unreachable for host in (*hosts, *consulted)
-    )
+    planes = [host for host in (*hosts, *consulted) if host.role == "control_plane"]
+    return request.command != "check" and bool(planes) and all(host.name in unreachable for host in planes)

@@ -8,10 +8,10 @@ from bootstrap.model.summary import (
     BLOCKED,
     BUG,
     DONE,
+    HOSTS_SET_ASIDE,
     INTERRUPTED,
     STEP_FAILED,
     UNREACHABLE,
-    WORKERS_SET_ASIDE,
     Summary,
 )
 
@@ -94,7 +94,7 @@ def _stages(summary: Summary) -> Iterator[str]:
 def _verdict(summary: Summary) -> Iterator[str]:
     yield ""
     yield _sentence(summary)
-    if summary.exit_code in {DONE, WORKERS_SET_ASIDE} and summary.command == "up":
+    if summary.exit_code in {DONE, HOSTS_SET_ASIDE} and summary.command == "up":
         yield f"Look around: kubectl --context {summary.cluster} get nodes"
     if summary.exit_code == DONE and summary.command == "minikube up":
         yield "Look around, on the host as the user minikube runs as: minikube status"
@@ -112,8 +112,8 @@ def _sentence(summary: Summary) -> str:  # noqa: PLR0911 - one return an exit co
         case x if x == BLOCKED:
             return f"{_count(summary.blockers, 'blocker')}: fix what is said above{again}. {seconds}."
         case x if x == UNREACHABLE:
-            return f"Not done: {hosts} cannot be reached. {seconds}."
-        case x if x == WORKERS_SET_ASIDE:
+            return f"Not done: {', '.join(sorted(summary.unreachable))} cannot be reached. {seconds}."
+        case x if x == HOSTS_SET_ASIDE:
             return f"Done, but without {hosts}: fix what is said above{again}. {seconds}."
         case x if x == APP_FAILED:
             deploy = summary.command if summary.command.startswith("minikube") else "deploy"

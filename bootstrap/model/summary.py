@@ -12,7 +12,7 @@ from bootstrap.model.events import App, Event, Finding, Message, Node, PlaybookF
 PREFLIGHT = "preflight"
 APP = "app"
 
-DONE, BLOCKED, UNREACHABLE, STEP_FAILED, WORKERS_SET_ASIDE, APP_FAILED, INTERRUPTED, BUG = 0, 3, 4, 5, 6, 7, 130, 1
+DONE, BLOCKED, UNREACHABLE, STEP_FAILED, HOSTS_SET_ASIDE, APP_FAILED, INTERRUPTED, BUG = 0, 3, 4, 5, 6, 7, 130, 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,17 +224,25 @@ def _exit_code(  # noqa: C901, PLR0911 - one line a rule, in the order they coun
         return BUG
     if blocked and _stopped_by_findings(failures, workers, ran):
         return BLOCKED
-    if lost - workers:
+    failed = [failure for failure in failures if failure.host not in workers and failure.stage != APP]
+    if (lost - workers) and _not_without(lost - workers, failed, {host.name for host in cluster.control_planes}):
         return UNREACHABLE
-    if any(failure.host not in workers and failure.stage != APP for failure in failures):
+    if failed:
         return STEP_FAILED
     if lost and lost >= targets:
         return UNREACHABLE
     if any(failure.stage == APP for failure in failures) or (app is not None and not app.ok and command != "status"):
         return APP_FAILED
     if troubled:
-        return WORKERS_SET_ASIDE
+        return HOSTS_SET_ASIDE
     return STEP_FAILED if ansible_code else DONE
+
+
+def _not_without(lost: set[str], failed: Sequence[TaskFinished], control_planes: set[str]) -> bool:
+    """Tell whether control planes that are lost are why the command did not do its work."""
+    quorum_lost = 2 * len(lost) >= len(control_planes)
+    refused = any(failure.stage == PREFLIGHT for failure in failed)
+    return lost >= control_planes or refused or (quorum_lost and bool(failed))
 
 
 def _stopped_by_findings(failures: Sequence[TaskFinished], workers: set[str], ran: set[str]) -> bool:

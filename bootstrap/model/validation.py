@@ -17,6 +17,7 @@ NODE_PREFIX = 24
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _GROUPS = (CONTROL_PLANE_GROUP, WORKERS_GROUP)
+_VIRTUAL_ADDRESS = "cluster_api_virtual_address"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,7 @@ def validate(inventory: Inventory, declaration: Declaration) -> tuple[Problem, .
         *_group_problems(inventory),
         *_variable_problems(inventory, declaration),
         *_network_problems(inventory, declaration),
+        *_api_problems(inventory, declaration),
     )
 
 
@@ -73,7 +75,7 @@ def _members(inventory: Inventory, groups: Sequence[str] = _GROUPS) -> list[str]
     return list(dict.fromkeys(name for group in groups for name in inventory.groups.get(group, ())))
 
 
-def _group_problems(inventory: Inventory) -> Iterator[Problem]:  # noqa: C901 - a list of rules
+def _group_problems(inventory: Inventory) -> Iterator[Problem]:
     control_planes = inventory.groups.get(CONTROL_PLANE_GROUP, ())
     workers = inventory.groups.get(WORKERS_GROUP, ())
     if not inventory.variables and not control_planes and not workers:
@@ -85,11 +87,6 @@ def _group_problems(inventory: Inventory) -> Iterator[Problem]:  # noqa: C901 - 
             yield Problem(text=f"the group {group} has no meaning here; did you mean {close[0]}?")
     if not control_planes:
         yield Problem(text=f"the group {CONTROL_PLANE_GROUP} has no host; a cluster needs one control plane")
-    if len(control_planes) > 1:
-        yield Problem(
-            text=f"several control planes are not supported yet; leave one, make the others {WORKERS_GROUP}",
-            hosts=tuple(control_planes),
-        )
     for name in sorted(set(control_planes) & set(workers)):
         yield Problem(
             text=f"is in {CONTROL_PLANE_GROUP} and in {WORKERS_GROUP}; a host belongs to one of them", hosts=(name,)
@@ -126,16 +123,24 @@ def _variable_problems(
         yield Problem(text=text, variable=name, hosts=() if len(hosts) == len(everyone) else tuple(hosts))
 
 
+def _networks(shared: Mapping[str, Any], declaration: Declaration) -> dict[str, IPv4Network]:
+    """The networks of the cluster, as far as they are written and are some."""
+    values = {
+        name: shared.get(name, declaration.default(name)) for name in ("cluster_pod_cidr", "cluster_service_cidr")
+    }
+    return {
+        name: IPv4Network(value)
+        for name, value in values.items()
+        if not is_template(value) and isinstance(value, str) and _cidr_problem(value) is None
+    }
+
+
 def _network_problems(inventory: Inventory, declaration: Declaration) -> Iterator[Problem]:
     members = _members(inventory)
     if not members:
         return
     shared = inventory.variables.get(members[0], {})
-    networks = {}
-    for name in ("cluster_pod_cidr", "cluster_service_cidr"):
-        value = shared.get(name, declaration.default(name))
-        if not is_template(value) and isinstance(value, str) and _cidr_problem(value) is None:
-            networks[name] = IPv4Network(value)
+    networks = _networks(shared, declaration)
     pods, services = networks.get("cluster_pod_cidr"), networks.get("cluster_service_cidr")
     if pods and services and pods.overlaps(services):
         text = f"cluster_pod_cidr {pods} and cluster_service_cidr {services} overlap; choose two networks apart"
@@ -147,13 +152,61 @@ def _network_problems(inventory: Inventory, declaration: Declaration) -> Iterato
         text = f"cluster_pod_cidr {pods} has room for {room} nodes, not {len(members)}; take a larger network"
         yield Problem(text=text, variable="cluster_pod_cidr")
     for host in members:
-        values = inventory.variables.get(host, {})
-        for source in ("ansible_host", "cluster_node_address"):
-            address = _address(values.get(source, host if source == "ansible_host" else ""))
+        for address in _addresses(inventory, host):
             for name, network in networks.items():
-                if address is not None and address in network:
+                if address in network:
                     text = f"{name} {network} contains the host's address {address}; choose a network without hosts"
                     yield Problem(text=text, variable=name, hosts=(host,))
+
+
+def _api_problems(inventory: Inventory, declaration: Declaration) -> Iterator[Problem]:
+    """How the API is reached: one address for all, and it stays when a control plane is lost."""
+    control_planes = inventory.groups.get(CONTROL_PLANE_GROUP, ())
+    if not control_planes:
+        return
+    values = [inventory.variables.get(host, {}) for host in control_planes]
+    virtual = {str(known.get(_VIRTUAL_ADDRESS) or "") for known in values}
+    endpoint = {str(known.get("cluster_api_endpoint") or "") for known in values}
+    for name, found in ((_VIRTUAL_ADDRESS, virtual), ("cluster_api_endpoint", endpoint)):
+        if len(found) > 1:
+            text = f"{name} differs between control planes ({', '.join(sorted(found))}); set it once, for all hosts"
+            yield Problem(text=text, variable=name, hosts=tuple(control_planes))
+            return
+    if any(virtual) and any(endpoint):
+        text = (
+            f"{_VIRTUAL_ADDRESS} and cluster_api_endpoint are both set; keep the first to let keepalived hold an "
+            "address, or the second when a load balancer of yours leads to the control planes"
+        )
+        yield Problem(text=text, variable=_VIRTUAL_ADDRESS)
+    if len(control_planes) > 1 and not any(virtual) and not any(endpoint):
+        text = (
+            "several control planes need one address for the API that outlives each of them: set "
+            f"{_VIRTUAL_ADDRESS} to a free address of their network, or cluster_api_endpoint to your load balancer"
+        )
+        yield Problem(text=text, hosts=tuple(control_planes))
+    if address := _address(next(iter(virtual))):
+        yield from _virtual_address_problems(inventory, declaration, address)
+
+
+def _virtual_address_problems(inventory: Inventory, declaration: Declaration, address: Any) -> Iterator[Problem]:
+    members = _members(inventory)
+    for name, network in _networks(inventory.variables.get(members[0], {}), declaration).items():
+        if address in network:
+            text = f"{_VIRTUAL_ADDRESS} {address} is inside {name} {network}; take an address of the hosts' network"
+            yield Problem(text=text, variable=_VIRTUAL_ADDRESS)
+    for host in members:
+        if address in _addresses(inventory, host):
+            text = f"{_VIRTUAL_ADDRESS} {address} is the host's own address; take one that no host has"
+            yield Problem(text=text, variable=_VIRTUAL_ADDRESS, hosts=(host,))
+
+
+def _addresses(inventory: Inventory, host: str) -> Iterator[Any]:
+    """The addresses a host is known to have."""
+    values = inventory.variables.get(host, {})
+    for value in (values.get("ansible_host", host), values.get("cluster_node_address", "")):
+        address = _address(value)
+        if address is not None:
+            yield address
 
 
 def _address(value: Any) -> Any:
@@ -201,6 +254,15 @@ def _matches(pattern: str, what: str) -> Callable[[Any], str | None]:
 
 def _positive(value: Any) -> str | None:
     return None if int(value) > 0 else f"is {value!r}, but must be above 0"
+
+
+def _virtual_address_problem(value: Any) -> str | None:
+    if value == "":
+        return None
+    address = _address(value)
+    if address is None:
+        return f"is {value!r}, which is no IP address; the port is always 6443"
+    return None if address.version == 4 else f"is {value!r}, but must be an IPv4 address"  # noqa: PLR2004
 
 
 def _node_address_problem(value: Any) -> str | None:
@@ -252,6 +314,7 @@ _RULES: dict[str, Callable[[Any], str | None]] = {
     "cluster_pod_cidr": _pod_cidr_problem,
     "cluster_service_cidr": _service_cidr_problem,
     "cluster_api_endpoint": _matches(r"|[A-Za-z0-9.-]+:\d{1,5}", "name:port or address:port, or empty"),
+    "cluster_api_virtual_address": _virtual_address_problem,
     "cluster_node_address": _node_address_problem,
     "cluster_dns_domain": _matches(rf"{_LABEL.pattern}(\.{_LABEL.pattern})*", "a DNS domain such as cluster.local"),
     "cluster_registry_credentials": _credentials_problem,

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
 
@@ -37,6 +38,12 @@ class Kubeconfig:
         if not isinstance(data, dict):
             raise AnsibleActionFail(f"{path} is not a kubeconfig and was left alone: repair or move it.")
         self.data: dict[str, Any] = {"apiVersion": "v1", "kind": "Config", "preferences": {}, **data}
+
+    def leads_to(self, context: str, admin: dict[str, Any]) -> bool:
+        """Tell whether the file has a context of that name for the cluster of an admin.conf, with a user."""
+        found = {kind: {entry.get("name"): entry for entry in self._entries(kind)} for kind in ("clusters", "users")}
+        cluster = found["clusters"].get(context, {}).get("cluster")
+        return bool(cluster == admin["clusters"][0]["cluster"] and found["users"].get(f"{context}-admin"))
 
     def merge(self, context: str, admin: dict[str, Any]) -> None:
         """Put cluster, user and context of an admin.conf into the file's data."""
@@ -109,7 +116,10 @@ class ActionModule(ActionBase):
         result.update(path=str(path), context=context)
         kubeconfig = Kubeconfig(path)
         if admin is not None:
-            kubeconfig.merge(context, yaml.safe_load(admin))
+            credentials = yaml.safe_load(admin)
+            if boolean(arguments.get("keep", False)) and kubeconfig.leads_to(context, credentials):
+                return result
+            kubeconfig.merge(context, credentials)
         if admin is None or kubeconfig.differs():
             if not self._task.check_mode:
                 try:

@@ -15,6 +15,59 @@ Finding = dict[str, str]
 Facts = dict[str, Any]
 
 
+def majority(members: int) -> int:
+    """Return how many members of etcd must agree."""
+    return members // 2 + 1
+
+
+def compare_control_planes(host: str, facts: dict[str, Facts], required_hosts: list[str]) -> list[Finding]:
+    """Return what is wrong with the control planes taken together, told at one of them.
+
+    Args:
+        host: Name of the host in the inventory.
+        facts: What preflight found out, by host.
+        required_hosts: All control planes of the inventory, looked at or not.
+    """
+    findings = []
+    count = len(required_hosts)
+    if count and count % 2 == 0 and host == required_hosts[0]:
+        lost = count - majority(count)
+        survives = f"no more than with {count - 1}: the loss of {lost}" if lost else "the loss of none"
+        findings.append(
+            {
+                "id": "control-planes-even",
+                "severity": "warning",
+                "evidence": f"There are {count} control planes. etcd works while a majority agrees, {majority(count)} "
+                f"of {count}, so the cluster survives {survives}.",
+                "fix": f"Use {count + 1}, or {count - 1}.",
+            }
+        )
+    clusters = {name: known["cluster_ca"] for name, known in facts.items() if known.get("api_ready")}
+    first = next((name for name in required_hosts if name in clusters), host)
+    if host in clusters and clusters[host] != clusters[first]:
+        findings.append(
+            {
+                "id": "other-cluster",
+                "severity": "blocker",
+                "evidence": f"The host is a control plane of another cluster than {first}: each has a CA of its own.",
+                "fix": "Keep one. On the hosts of the other: `kubeadm reset`, when nobody needs it.",
+            }
+        )
+    taken = facts[host].get("virtual_address_taken")
+    # A control plane of an earlier run has it rightly.
+    ours = any(known.get("is_control_plane") or taken in known.get("addresses", []) for known in facts.values())
+    if taken and not ours:
+        findings.append(
+            {
+                "id": "virtual-address-taken",
+                "severity": "blocker",
+                "evidence": f"Some other machine has the address {taken} already.",
+                "fix": "Set cluster_api_virtual_address to an address that nobody has.",
+            }
+        )
+    return findings
+
+
 def compare_hosts(host: str, facts: dict[str, Facts], api_endpoint: str) -> list[Finding]:
     """Return what is wrong with a host in comparison with the others.
 
@@ -63,7 +116,7 @@ class ActionModule(ActionBase):
     """The verdict for one host."""
 
     _requires_connection = False
-    _VALID_ARGS = frozenset({"findings", "api_endpoint", "accepted_findings", "stop"})
+    _VALID_ARGS = frozenset({"findings", "api_endpoint", "required_hosts", "accepted_findings", "stop"})
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the findings of the comparison; fail when anything blocks and `stop` is true."""
@@ -73,6 +126,7 @@ class ActionModule(ActionBase):
             argument_spec={
                 "findings": {"type": "list", "elements": "dict", "required": True},
                 "api_endpoint": {"type": "str", "default": ""},
+                "required_hosts": {"type": "list", "elements": "str", "default": []},
                 "accepted_findings": {"type": "list", "elements": "str", "default": []},
                 "stop": {"type": "bool", "default": True},
             }
@@ -85,7 +139,10 @@ class ActionModule(ActionBase):
         }
         if host not in facts:
             raise AnsibleActionFail("kubestrap.cluster.preflight has not looked at this host.")
-        compared = compare_hosts(host, facts, asked["api_endpoint"])
+        compared = [
+            *compare_hosts(host, facts, asked["api_endpoint"]),
+            *compare_control_planes(host, facts, asked["required_hosts"]),
+        ]
         for finding in compared:
             if finding["id"] in asked["accepted_findings"]:
                 finding["severity"] = "warning"

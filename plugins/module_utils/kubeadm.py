@@ -29,6 +29,7 @@ KUBERNETES = "/etc/kubernetes"
 KUBELET_CONF = f"{KUBERNETES}/kubelet.conf"
 PATCHES = f"{KUBERNETES}/kubestrap/patches"
 CONTROL_PLANE_PARTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+CONTROL_PLANE_ROLE = "node-role.kubernetes.io/control-plane"
 RUN_DIRECTORY = "/run"
 # kubeadm's own waits end before that.
 OTHER_RUN_SECONDS = 600

@@ -25,9 +25,15 @@ class KubectlError(Exception):
 class Kubectl:
     """kubectl with one kubeconfig."""
 
-    def __init__(self, kubeconfig: str = ADMIN_KUBECONFIG) -> None:
-        """Use this kubeconfig for every call, whatever the environment says."""
+    def __init__(self, kubeconfig: str = ADMIN_KUBECONFIG, *, server: str = "") -> None:
+        """Use this kubeconfig for every call, whatever the environment says.
+
+        Args:
+            kubeconfig: Path of the file.
+            server: Address of the API instead of the one in the file: with several control planes, a particular one.
+        """
         self.kubeconfig = kubeconfig
+        self.options = [f"--server={server}"] if server else []
 
     def usable(self) -> bool:
         """Tell whether there is a kubeconfig to talk to an API with."""
@@ -44,7 +50,7 @@ class Kubectl:
         Raises:
             KubectlError: with what kubectl said.
         """
-        command = ["kubectl", "--kubeconfig", self.kubeconfig, *arguments]
+        command = ["kubectl", "--kubeconfig", self.kubeconfig, *self.options, *arguments]
         try:
             done = subprocess.run(
                 command,

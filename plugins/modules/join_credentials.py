@@ -7,7 +7,8 @@ DOCUMENTATION = r"""
 module: join_credentials
 short_description: Make, or revoke, what a host needs to join the cluster
 description:
-  - Run on a control plane. Makes a bootstrap token that expires soon, and the hash of the cluster's CA.
+  - Run on a control plane. Makes a bootstrap token that expires soon, and the hash of the cluster's CA. For control
+    planes, also puts the certificates they share into the cluster, encrypted with a key that only the result holds.
   - Reports no change, because what it makes is gone when the run ends; the result is a secret.
 author: kubestrap
 options:
@@ -18,6 +19,7 @@ options:
     choices: [present, absent]
   lifetime: {description: "Seconds the token lives, if nobody revokes it.", type: int, default: 900}
   token_id: {description: The public half of the token to revoke., type: str, default: ""}
+  control_plane: {description: Whether what joins is a control plane., type: bool, default: false}
 """
 
 EXAMPLES = r"""
@@ -31,6 +33,7 @@ RETURN = r"""
 token: {description: The token., returned: when made, type: str}
 token_id: {description: The public half of the token., returned: when made, type: str}
 ca_cert_hash: {description: Hash of the CA's public key., returned: when made, type: str}
+certificate_key: {description: Key of the certificates., returned: with control_plane, type: str}
 """
 
 import base64
@@ -40,11 +43,15 @@ import secrets
 import string
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.kubestrap.cluster.plugins.module_utils import kubeadm
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
+from ansible_collections.kubestrap.cluster.plugins.module_utils.kubeadm import KubeadmError, SecretFile
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import Kubectl, KubectlError, as_list
 
 CA_CERTIFICATE = "/etc/kubernetes/pki/ca.crt"
 ALPHABET = string.ascii_lowercase + string.digits
+# What kubeadm makes beside the certificates, so that a joining host may read them.
+CERTIFICATES = ("secret/kubeadm-certs", "role/kubeadm:kubeadm-certs", "rolebinding/kubeadm:kubeadm-certs")
 
 
 def public_key_hash(pem: str) -> str:
@@ -99,6 +106,34 @@ def new_secret(token_id: str, token_secret: str, lifetime: int) -> dict[str, obj
     }
 
 
+def share_certificates(kubectl: Kubectl) -> str:
+    """Put the certificates of the control plane into the cluster; return the key they are encrypted with.
+
+    Raises:
+        KubeadmError: when kubeadm cannot.
+    """
+    key = secrets.token_hex(32)
+    cluster = kubectl.run(
+        "--namespace=kube-system", "get", "configmap/kubeadm-config", "-o", "jsonpath={.data.ClusterConfiguration}"
+    )
+    init = {"apiVersion": "kubeadm.k8s.io/v1beta4", "kind": "InitConfiguration", "certificateKey": key}
+    with SecretFile(f"{kubeadm.as_documents([init])}---\n{cluster}") as path:
+        done = kubeadm.run("kubeadm", "init", "phase", "upload-certs", "--upload-certs", "--skip-certificate-key-print",
+                           "--config", path)  # fmt: skip
+    if done.returncode != 0:
+        raise KubeadmError(f"the certificates could not be shared: {kubeadm.last_lines(done.stderr, 3)}")
+    return key
+
+
+def hide_certificates(kubectl: Kubectl) -> None:
+    """Remove the certificates from the cluster, and the token kubeadm made to let them expire."""
+    names = [*CERTIFICATES]
+    owners = "jsonpath={.metadata.ownerReferences[*].name}"
+    found = kubectl.run("--namespace=kube-system", "get", CERTIFICATES[0], "--ignore-not-found", "-o", owners)
+    names += [f"secret/{name}" for name in found.split()]
+    kubectl.run("--namespace=kube-system", "delete", *names, "--ignore-not-found")
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -106,30 +141,35 @@ def main() -> None:
             "state": {"type": "str", "default": "present", "choices": ["present", "absent"]},
             "lifetime": {"type": "int", "default": 900},
             "token_id": {"type": "str", "default": "", "no_log": False},
+            "control_plane": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     if module.check_mode:
-        module.exit_json(changed=False, token="", token_id="", ca_cert_hash="")
+        module.exit_json(changed=False, token="", token_id="", ca_cert_hash="", certificate_key="")
     kubectl = Kubectl()
     try:
         if module.params["state"] == "absent":
             if module.params["token_id"]:
                 name = f"secret/bootstrap-token-{module.params['token_id']}"
                 kubectl.run("--namespace=kube-system", "delete", name, "--ignore-not-found")
+            if module.params["control_plane"]:
+                hide_certificates(kubectl)
             module.exit_json(changed=False)
         certificate = read_text(CA_CERTIFICATE)
         if certificate is None or not kubectl.ready():
             module.fail_json(msg="Nobody can join: the control plane is not up.")
         token_id, token_secret = ("".join(secrets.choice(ALPHABET) for _ in range(count)) for count in (6, 16))
         kubectl.run("create", "-f", "-", stdin=as_list([new_secret(token_id, token_secret, module.params["lifetime"])]))
-    except KubectlError as error:
+        certificate_key = share_certificates(kubectl) if module.params["control_plane"] else ""
+    except (KubectlError, KubeadmError) as error:
         module.fail_json(msg=f"The bootstrap token could not be made or revoked: {error}")
     module.exit_json(
         changed=False,
         token=f"{token_id}.{token_secret}",
         token_id=token_id,
         ca_cert_hash=public_key_hash(certificate),
+        certificate_key=certificate_key,
     )
 
 

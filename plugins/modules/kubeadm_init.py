@@ -43,6 +43,12 @@ options:
     type: bool
     default: true
   timeout: {description: Seconds a control plane that exists may take to answer., type: int, default: 120}
+  other_control_planes:
+    description: Hosts that have a control plane already, by their names in the inventory. While there are any, no
+      cluster is made here.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -62,22 +68,22 @@ state:
 """
 
 import json
-import time
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubestrap.cluster.plugins.module_utils import kubeadm
-from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes, read_text
+from ansible_collections.kubestrap.cluster.plugins.module_utils import control_plane, kubeadm
+from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
+from ansible_collections.kubestrap.cluster.plugins.module_utils.control_plane import (
+    LocalControlPlane,
+    local_api,
+    split_endpoint,
+)
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubeadm import KubeadmError
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import ADMIN_KUBECONFIG, Kubectl, KubectlError
 
-MANIFESTS = f"{kubeadm.KUBERNETES}/manifests"
 CONFIGURATION = f"{kubeadm.KUBERNETES}/kubestrap/init.yaml"
 ETCD_DATA = "/var/lib/etcd/member"
-# kubeadm points kubelet.conf at the rotating certificate only after the API server has answered.
-ROTATED = "kubelet-client-current.pem"
-TAINT = "node-role.kubernetes.io/control-plane"
 # What is left to do once the API answers; each phase may be repeated.
 DONE_BEFORE_API = "preflight,certs,kubeconfig,etcd,control-plane,kubelet-start,wait-control-plane"
 
@@ -146,14 +152,6 @@ def configuration(params: dict[str, Any], version: tuple[int, int, int]) -> list
     return [init, cluster, kubelet, proxy]
 
 
-def split_endpoint(endpoint: str) -> tuple[str, int]:
-    """Return host and port of an API endpoint."""
-    host, _, port = endpoint.rpartition(":")
-    if not host or not port.isdigit():
-        raise KubeadmError(f"The API endpoint {endpoint!r} is not of the form name:port (cluster_api_endpoint).")
-    return host.strip("[]"), int(port)
-
-
 def find_state(kubectl: Kubectl) -> str:
     """Return what this host is, by looking at its files and the API.
 
@@ -162,12 +160,10 @@ def find_state(kubectl: Kubectl) -> str:
         API ever answered; `down`: a finished control plane whose API does not answer; `worker`; `etcd-only`: data of a
         cluster that nothing else here belongs to.
     """
-    manifests = [name for name in kubeadm.CONTROL_PLANE_PARTS if Path(MANIFESTS, f"{name}.yaml").exists()]
-    kubelet_conf = read_text(kubeadm.KUBELET_CONF)
-    if kubectl.usable() and len(manifests) == len(kubeadm.CONTROL_PLANE_PARTS) and kubectl.ready():
+    manifests = control_plane.manifests()
+    if kubectl.usable() and control_plane.has_all_manifests() and kubectl.ready():
         return "running" if is_complete(kubectl) else "unfinished"
-    completed = kubelet_conf is not None and ROTATED in kubelet_conf
-    if completed:
+    if control_plane.was_completed():
         return "down" if manifests or kubectl.usable() or Path(ETCD_DATA).exists() else "worker"
     remains = [f"{kubeadm.KUBERNETES}/pki", ADMIN_KUBECONFIG, kubeadm.KUBELET_CONF, "/var/lib/kubelet/config.yaml"]
     if manifests or any(holds_something(Path(path)) for path in remains):
@@ -196,19 +192,19 @@ def is_complete(kubectl: Kubectl) -> bool:
     return len(found.split()) == len(marks) + 1
 
 
-class ControlPlane:
-    """The control plane on this host."""
-
-    def __init__(self, params: dict[str, Any], changes: Changes, kubectl: Kubectl) -> None:
-        """Remember the parameters of the module."""
-        self.params = params
-        self.changes = changes
-        self.kubectl = kubectl
+class ControlPlane(LocalControlPlane):
+    """The first control plane of a cluster."""
 
     def converge(self, state: str) -> None:
         """Bring the host from this state to a running control plane."""
         if state in ("worker", "etcd-only"):
             raise KubeadmError(REFUSALS[state])
+        others = ", ".join(self.params["other_control_planes"])
+        if state in ("absent", "half") and others:
+            raise KubeadmError(
+                f"No cluster is made here, because there is one on {others}: its API does not answer. Bring that "
+                "control plane back, and this host joins it; or run `kubeadm reset` there if it is not needed."
+            )
         if state == "down":
             self.changes.act("kubelet", self.restart_kubelet, before="API does not answer\n", after="restarted\n")
             if not self.changes.module.check_mode and not is_complete(self.kubectl):
@@ -225,25 +221,6 @@ class ControlPlane:
             self.init()
         elif state == "unfinished":
             self.init(finish=True)
-
-    def restart_kubelet(self) -> None:
-        """Start the kubelet anew and wait for the API; a finished cluster is never reset.
-
-        Raises:
-            KubeadmError: when the API does not come back.
-        """
-        kubeadm.run("systemctl", "restart", "kubelet")
-        if self.wait(self.params["timeout"]):
-            return
-        kubelet = kubeadm.kubelet_error()
-        crashed = kubeadm.crashed(self.params["cri_socket"])
-        cause = kubeadm.explain("\n".join(crashed), kubelet)
-        evidence = [*crashed, *([f"kubelet: {kubelet}"] if kubelet else [])]
-        summary = (
-            f"This host has a control plane, but its API did not answer within {self.params['timeout']} s after the "
-            f"kubelet was restarted. {cause} Nothing was removed."
-        )
-        raise KubeadmError("\n  ".join([summary, *evidence]))
 
     def init(self, *, finish: bool = False) -> None:
         """Run `kubeadm init`, or what is left of it."""
@@ -281,42 +258,6 @@ class ControlPlane:
             "--namespace=kube-system", "delete", "secrets", "--field-selector=type=bootstrap.kubernetes.io/token"
         )
 
-    def wait(self, seconds: int) -> bool:
-        """Wait until the API is ready and knows this node; tell whether it does."""
-        deadline = time.monotonic() + seconds
-        while not (self.kubectl.ready() and self.node()):
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.5)
-        return True
-
-    def node(self) -> Optional[dict[str, Any]]:
-        """Return the Node object of this host, None when there is none."""
-        try:
-            found = self.kubectl.items("get", "node", self.params["node_name"], "--ignore-not-found")
-        except KubectlError:
-            return None
-        return found[0] if found else None
-
-    def converge_taint(self) -> None:
-        """Let apps run here, or keep them away, as asked."""
-        node = self.node()
-        if node is None:
-            raise KubeadmError(
-                f"The API has no node {self.params['node_name']!r}, the name of this host: was its hostname changed?"
-            )
-        tainted = any(taint["key"] == TAINT for taint in node["spec"].get("taints") or [])
-        if tainted == self.params["schedulable"]:
-            taint = f"{TAINT}:NoSchedule"
-            self.changes.act(
-                f"taint {TAINT}",
-                lambda: self.kubectl.run(
-                    "taint", "node", self.params["node_name"], taint + ("-" if tainted else ""), "--overwrite"
-                ),
-                before="NoSchedule\n" if tainted else "",
-                after="" if tainted else "NoSchedule\n",
-            )
-
 
 REFUSALS = {
     "worker": "This host is a worker of a cluster already. Take it out of that cluster first "
@@ -347,6 +288,7 @@ def main() -> None:
             "swap_stays_on": {"type": "bool", "default": False},
             "conntrack_writable": {"type": "bool", "default": True},
             "timeout": {"type": "int", "default": 120},
+            "other_control_planes": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
     )
@@ -354,15 +296,15 @@ def main() -> None:
     params["node_name"] = params["node_name"] or kubeadm.default_name()
     params["node_address"] = params["node_address"] or kubeadm.default_address()
     params["api_endpoint"] = params["api_endpoint"] or f"{params['node_address']}:6443"
-    kubectl = Kubectl()
     changes = Changes(module)
-    control_plane = ControlPlane(params, changes, kubectl)
     try:
+        kubectl = local_api(params)
+        first = ControlPlane(params, changes, kubectl)
         with kubeadm.alone(kubeadm.OTHER_RUN_SECONDS):
             state = find_state(kubectl)
-            control_plane.converge(state)
+            first.converge(state)
             if state == "running" or not module.check_mode:
-                control_plane.converge_taint()
+                first.converge_marks()
     except (KubeadmError, KubectlError) as error:
         module.fail_json(msg=str(error))
     changes.exit(state=state)

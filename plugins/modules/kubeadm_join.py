@@ -5,11 +5,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: kubeadm_join
-short_description: Make this host a worker of the cluster
+short_description: Make this host a worker or a further control plane of the cluster
 description:
-  - Without O(token), looks whether this host is a worker of the cluster at O(api_endpoint) and tells.
+  - Without O(token), looks whether this host is a worker of the cluster at O(api_endpoint), or with O(control_plane) a
+    control plane of it, and tells.
   - With O(token), joins a host that is none. A join that was cut is cleaned up first. A host that belongs to another
     cluster is left alone, with an error.
+  - A control plane is one when its own API server is ready. When it has all of one and its API server does not answer,
+    the kubelet is restarted first; what that did not help is told as RV(trouble).
 author: kubestrap
 options:
   node_name: {description: Name of the node; empty means the hostname., type: str, default: ""}
@@ -23,8 +26,14 @@ options:
   resolver: {description: "The resolv.conf pods inherit.", type: str, default: /etc/resolv.conf}
   cgroup_version: {description: Version of cgroups on this host., type: int, default: 2, choices: [1, 2]}
   swap_stays_on: {description: Whether this host keeps its swap on., type: bool, default: false}
+  control_plane: {description: Whether the host is to be a control plane., type: bool, default: false}
+  schedulable: {description: Whether apps may run on this control plane., type: bool, default: false}
+  timeout: {description: Seconds a control plane that exists may take to answer., type: int, default: 120}
   token: {description: Bootstrap token., type: str}
   ca_cert_hash: {description: "Hash of the cluster's CA the API server must prove, C(sha256:...).", type: str}
+  certificate_key:
+    description: With O(control_plane), the key of the certificates that wait for it in the cluster.
+    type: str
 """
 
 EXAMPLES = r"""
@@ -39,9 +48,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 joined:
-  description: Whether the host is a worker of the cluster now.
+  description: Whether the host is what was asked for now.
   returned: always
   type: bool
+trouble:
+  description: Why a host that has all of a control plane does not work as one. Empty when it has not.
+  returned: always
+  type: str
 """
 
 import json
@@ -51,10 +64,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubestrap.cluster.plugins.module_utils import kubeadm
+from ansible_collections.kubestrap.cluster.plugins.module_utils import control_plane, kubeadm
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes, read_text
+from ansible_collections.kubestrap.cluster.plugins.module_utils.control_plane import LocalControlPlane
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubeadm import KubeadmError, SecretFile
-from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import Kubectl, KubectlError
+from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import ADMIN_KUBECONFIG, Kubectl, KubectlError
 
 API_SERVER_MANIFEST = f"{kubeadm.KUBERNETES}/manifests/kube-apiserver.yaml"
 REMAINS = (
@@ -67,7 +81,7 @@ NODE_APPEARS_WITHIN = 60
 
 def configuration(params: dict[str, Any]) -> dict[str, Any]:
     """Return the document `kubeadm join` reads. It holds the token."""
-    return {
+    document: dict[str, Any] = {
         "apiVersion": "kubeadm.k8s.io/v1beta4",
         "kind": "JoinConfiguration",
         "discovery": {
@@ -85,6 +99,21 @@ def configuration(params: dict[str, Any]) -> dict[str, Any]:
         ),
         "patches": {"directory": kubeadm.PATCHES},
     }
+    if params["control_plane"]:
+        _, port = control_plane.split_endpoint(params["api_endpoint"])
+        document["controlPlane"] = {
+            "localAPIEndpoint": {"advertiseAddress": params["node_address"], "bindPort": port},
+            "certificateKey": params["certificate_key"],
+        }
+        if params["schedulable"]:
+            document["nodeRegistration"]["taints"] = []
+    return document
+
+
+def server_of(kubeconfig: str) -> str:
+    """Return host:port of the API server a kubeconfig names."""
+    found = re.search(r"^\s*server:\s*https://(\S+)", kubeconfig, re.MULTILINE)
+    return found[1] if found else "(unknown)"
 
 
 class Worker:
@@ -95,6 +124,7 @@ class Worker:
         self.params = params
         self.changes = changes
         self.kubectl = Kubectl(kubeadm.KUBELET_CONF)
+        self.trouble = ""
 
     def joined(self) -> bool:
         """Tell whether this host is a node of the cluster at the endpoint.
@@ -110,18 +140,20 @@ class Worker:
         kubelet_conf = read_text(kubeadm.KUBELET_CONF)
         if kubelet_conf is None:
             return False
-        found = re.search(r"^\s*server:\s*https://(\S+)", kubelet_conf, re.MULTILINE)
-        server = found[1] if found else "(unknown)"
-        if server != self.params["api_endpoint"]:
-            raise KubeadmError(
-                f"This host is a node of the cluster at {server}, not of the one at {self.params['api_endpoint']}. "
-                "It is left alone. If it is not needed there: `kubectl delete node` there, `kubeadm reset` here."
-            )
+        self.refuse_other_cluster(server_of(kubelet_conf))
         if self.node_exists():
             return True
         # The kubelet makes its Node object when it starts, and only then.
         self.changes.act("kubelet", self.restart_kubelet, before="no Node object\n", after="restarted\n")
         return True
+
+    def refuse_other_cluster(self, server: str) -> None:
+        """Raise an error when the API this host belongs to is not the one it is to belong to."""
+        if server != self.params["api_endpoint"]:
+            raise KubeadmError(
+                f"This host is a node of the cluster at {server}, not of the one at {self.params['api_endpoint']}. "
+                "It is left alone. If it is not needed there: `kubectl delete node` there, `kubeadm reset` here."
+            )
 
     def node_exists(self) -> bool:
         """Tell whether the API has the Node object of this host."""
@@ -162,7 +194,7 @@ class Worker:
         self.changes.file(
             f"{kubeadm.PATCHES}/kubeletconfiguration0+merge.json", json.dumps(patch, sort_keys=True) + "\n"
         )
-        if any(Path(path).exists() for path in REMAINS):
+        if self.has_remains():
             self.changes.act(
                 "remains of an unfinished kubeadm join",
                 lambda: kubeadm.reset(self.params["cri_socket"]),
@@ -171,12 +203,70 @@ class Worker:
             )
         self.changes.act("kubeadm join", self._join)
 
+    def has_remains(self) -> bool:
+        """Tell whether an earlier kubeadm run left something."""
+        return any(Path(path).exists() for path in REMAINS)
+
     def _join(self) -> None:
         with SecretFile(kubeadm.as_documents([configuration(self.params)])) as path:
             kubeadm.validate(path)
             done = kubeadm.run("kubeadm", "join", "--config", path)
         if done.returncode != 0:
             raise KubeadmError(kubeadm.failure("kubeadm join", done, self.params["cri_socket"]))
+
+
+class FurtherControlPlane(Worker):
+    """This host as a control plane of a cluster that another host has made."""
+
+    def __init__(self, params: dict[str, Any], changes: Changes) -> None:
+        """Remember the parameters of the module."""
+        super().__init__(params, changes)
+        self.local = LocalControlPlane(params, changes, control_plane.local_api(params))
+
+    def joined(self) -> bool:
+        """Tell whether this host is a working control plane of the cluster at the endpoint.
+
+        Raises:
+            KubeadmError: when it belongs to another cluster, or is a worker.
+        """
+        if not control_plane.was_completed():
+            return False
+        admin = read_text(ADMIN_KUBECONFIG)
+        if admin is None and not control_plane.manifests():
+            raise KubeadmError(
+                "This host is a worker of a cluster already. Take it out of that cluster first "
+                "(kubectl delete node, then kubeadm reset on the host), or list it under workers."
+            )
+        if admin is None or not control_plane.has_all_manifests():
+            return False
+        self.refuse_other_cluster(server_of(admin))
+        works = self.local.kubectl.ready() and self.local.node() is not None
+        # Whoever brings a token has tried before to bring it back.
+        if not works and (self.params["token"] is not None or not self.comes_back()):
+            return False
+        if not self.changes.module.check_mode or self.local.node():
+            self.local.converge_marks()
+        return True
+
+    def comes_back(self) -> bool:
+        """Restart the kubelet, and tell whether that brought the API server of this host back."""
+        try:
+            self.changes.act("kubelet", self.local.restart_kubelet, before="API does not answer\n", after="restarted\n")
+        except KubeadmError as error:
+            self.trouble = str(error)
+        return not self.trouble
+
+    def has_remains(self) -> bool:
+        """Tell whether an earlier kubeadm run left something."""
+        return super().has_remains() or bool(control_plane.manifests())
+
+    def _join(self) -> None:
+        super()._join()
+        if not self.local.wait(self.params["timeout"]):
+            raise KubeadmError(
+                "kubeadm join ended well, but the API server of this host does not say that it is ready after "
+                f"{self.params['timeout']} s."
+            )
 
 
 def main() -> None:
@@ -191,8 +281,12 @@ def main() -> None:
             "resolver": {"type": "str", "default": "/etc/resolv.conf"},
             "cgroup_version": {"type": "int", "default": 2, "choices": [1, 2]},
             "swap_stays_on": {"type": "bool", "default": False},
+            "control_plane": {"type": "bool", "default": False},
+            "schedulable": {"type": "bool", "default": False},
+            "timeout": {"type": "int", "default": 120},
             "token": {"type": "str", "no_log": True},
             "ca_cert_hash": {"type": "str"},
+            "certificate_key": {"type": "str", "no_log": True},
         },
         required_together=[("token", "ca_cert_hash")],
         supports_check_mode=True,
@@ -201,16 +295,16 @@ def main() -> None:
     params["node_name"] = params["node_name"] or kubeadm.default_name()
     params["node_address"] = params["node_address"] or kubeadm.default_address()
     changes = Changes(module)
-    worker = Worker(params, changes)
     try:
+        node = (FurtherControlPlane if params["control_plane"] else Worker)(params, changes)
         with kubeadm.alone(kubeadm.OTHER_RUN_SECONDS):
-            joined = worker.joined()
+            joined = node.joined()
             if not joined and params["token"] is not None:
-                worker.join()
+                node.join()
                 joined = True
-    except KubeadmError as error:
+    except (KubeadmError, KubectlError) as error:
         module.fail_json(msg=str(error))
-    changes.exit(joined=joined)
+    changes.exit(joined=joined, trouble=node.trouble)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,11 @@ options:
   user: {description: "User on the host, besides root; empty means the one who logged in.", type: str, default: ""}
   path: {description: "Kubeconfig on the operator's machine; empty means none.", type: str, default: ""}
   context: {description: Name of the context there., type: str, default: kubernetes}
+  keep:
+    description: Whether a context of that name for the same cluster stays as it is. Each control plane has credentials
+      of its own, and which of them people have does not matter.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -65,6 +70,7 @@ def main() -> None:
             "user": {"type": "str", "default": ""},
             "path": {"type": "str", "default": ""},
             "context": {"type": "str", "default": "kubernetes"},
+            "keep": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )

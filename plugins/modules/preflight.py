@@ -32,6 +32,10 @@ options:
     description: C(name:port) of the Kubernetes API, when the user gives one.
     type: str
     default: ""
+  virtual_address:
+    description: Address of the API that is to move between control planes. Empty skips what is about it.
+    type: str
+    default: ""
   systems:
     description: Versions of operating systems that are known to work, by distribution.
     type: dict
@@ -108,12 +112,16 @@ ansible_facts:
 """
 
 import ctypes
+import hashlib
 import ipaddress
 import os
 import platform
 import re
 import socket
+import ssl
 import time
+import urllib.request
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -131,6 +139,8 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.repository impor
 )
 
 KUBELET_CONF = Path("/etc/kubernetes/kubelet.conf")
+ADMIN_CONF = Path("/etc/kubernetes/admin.conf")
+CA_CERTIFICATE = Path("/etc/kubernetes/pki/ca.crt")
 MANIFESTS = Path("/etc/kubernetes/manifests")
 # kubeadm's own limits.
 CONTROL_PLANE_CPUS = 2
@@ -160,6 +170,9 @@ DISK_PERCENT = 10
 DISK_GIB = 8
 OLDEST_DOCKER = 25
 TIME_ERROR = 5
+# A machine of the same network answers in milliseconds.
+ARP_SECONDS = 0.5
+ARP_COMPLETE = 0x2
 KERNEL_CONFIGS = (
     "/proc/config.gz",
     "/boot/config-{0}",
@@ -261,6 +274,8 @@ class Preflight:
         self._kernel()
         self._ports()
         self._other_clusters()
+        if self.asked["virtual_address"] and self.asked["control_plane"]:
+            self._virtual_address()
         if self.asked["docker_packages"] and self.system.get("ID") in self.asked["systems"]:
             self._docker()
             self._package_manager()
@@ -513,6 +528,8 @@ class Preflight:
         server = parse_server(read_text(str(KUBELET_CONF)) or "")
         is_control_plane = (MANIFESTS / "kube-apiserver.yaml").exists()
         self.facts.update(api_server=server, is_control_plane=is_control_plane)
+        if is_control_plane:
+            self._control_plane()
         if is_control_plane and not self.asked["control_plane"]:
             self.found(
                 "other-role",
@@ -527,6 +544,39 @@ class Preflight:
                 f"The host is a node of the cluster at {server}, and this one is at {wanted}.",
                 "Take it out of that cluster first: `kubeadm reset`. Or correct cluster_api_endpoint.",
             )
+
+    def _control_plane(self) -> None:
+        """What others need to know of a control plane that is here: whether it works, and of which cluster it is."""
+        endpoint = parse_server(read_text(str(ADMIN_CONF)) or "")
+        address = self.asked["node_address"] or self.default_address
+        self.facts.update(
+            api_ready=_api_is_ready(address, int(endpoint.rpartition(":")[2] or 6443)),
+            cluster_ca=hashlib.sha256((read_text(str(CA_CERTIFICATE)) or "").encode()).hexdigest(),
+        )
+        wanted = self.asked["api_endpoint"]
+        if self.facts["api_ready"] and wanted and endpoint and endpoint != wanted:
+            self.found(
+                "api-endpoint-differs",
+                f"This cluster was made with its API at {endpoint}, and the inventory says {wanted}.",
+                f"It is in every kubeconfig and certificate, so it stays: set cluster_api_endpoint to {endpoint} and "
+                "leave cluster_api_virtual_address empty, or make the cluster anew.",
+            )
+
+    def _virtual_address(self) -> None:
+        address = ipaddress.IPv4Address(self.asked["virtual_address"])
+        node = self.asked["node_address"] or self.default_address
+        networks = [route.network for route in self.routes if node and ipaddress.ip_address(node) in route.network]
+        if networks and not any(address in network for network in networks):
+            self.found(
+                "virtual-address-elsewhere",
+                f"The address {address} is not in the network of this host's address {node} "
+                f"({', '.join(map(str, networks))}), so other machines would not look for it here.",
+                "Set cluster_api_virtual_address to a free address of that network. With control planes in several "
+                "networks, put a load balancer before them and set cluster_api_endpoint.",
+            )
+        # Where there is a cluster already it is ours, or that of a control plane that is not looked at now.
+        elif not self.joined and str(address) not in self.addresses and _answers(str(address)):
+            self.facts["virtual_address_taken"] = str(address)
 
     def _docker(self) -> None:
         packages = choose(self.module, self.asked["docker_packages"], purpose="packages of Docker")
@@ -598,13 +648,14 @@ class Preflight:
         ufw = re.search(r"^ENABLED=yes", read_text("/etc/ufw/ufw.conf") or "", re.MULTILINE | re.IGNORECASE)
         active = ["ufw"] if ufw else []
         active += ["firewalld"] if "firewalld" in self.processes.values() else []
+        vrrp = " IP protocol 112 (VRRP) between control planes," if self.asked["virtual_address"] else ""
         if active:
             self.found(
                 "firewall-active",
                 f"A firewall is active: {', '.join(active)}.",
                 "Open TCP 6443, 2379-2380, 10250, 10257, 10259 on control planes, TCP 10250 and 30000-32767 on "
-                "workers, "
-                f"UDP 8472 between all, and let {self.asked['pod_cidr']} and {self.asked['service_cidr']} through.",
+                f"workers, UDP 8472 between all,{vrrp} and let {self.asked['pod_cidr']} and "
+                f"{self.asked['service_cidr']} through.",
                 blocker=False,
             )
 
@@ -670,6 +721,35 @@ def _own_addresses() -> set[str]:
     }  # fmt: skip
 
 
+def _api_is_ready(address: str, port: int) -> bool:
+    """Tell whether the API server of this host says that it is ready, which anybody may ask."""
+    # What it says is not trusted with anything, so who says it is not checked.
+    context = ssl._create_unverified_context()  # noqa: S323, SLF001 - there is no public name
+    try:
+        with urllib.request.urlopen(f"https://{address}:{port}/readyz", timeout=5, context=context) as answer:
+            return bool(answer.status == HTTPStatus.OK)
+    except OSError:
+        return False
+
+
+def _answers(address: str) -> bool:
+    """Tell whether some machine of the network has an address: it answers to ARP, whatever its firewall says."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        try:
+            # One packet to a port nobody listens on: the kernel must find the machine to send it.
+            udp.sendto(b"", (address, 9))
+        except OSError:
+            return False
+    deadline = time.monotonic() + ARP_SECONDS
+    while time.monotonic() < deadline:
+        for line in (read_text("/proc/net/arp") or "").splitlines()[1:]:
+            words = line.split()
+            if words[0] == address and int(words[2], 16) & ARP_COMPLETE:
+                return True
+        time.sleep(0.05)
+    return False
+
+
 def _clock_is_free() -> bool:
     """Tell whether the kernel says that nothing keeps its clock synchronised."""
     try:
@@ -688,6 +768,7 @@ def main() -> None:
             "pod_cidr": {"type": "str", "required": True},
             "service_cidr": {"type": "str", "required": True},
             "api_endpoint": {"type": "str", "default": ""},
+            "virtual_address": {"type": "str", "default": ""},
             "systems": {"type": "dict", "required": True},
             "docker_packages": {"type": "dict", "default": {}},
             "docker_conflicting_packages": {"type": "list", "elements": "str", "default": []},

@@ -7,8 +7,8 @@ DOCUMENTATION = r"""
 module: preflight_verdict
 short_description: Compare hosts with each other, and stop those that cannot become nodes
 description:
-  - Adds what only shows in comparison (two hosts with one name or one machine ID, a node of another cluster) to the
-    findings of M(kubestrap.cluster.preflight), and fails when anything blocks.
+  - Adds what only shows in comparison (two hosts with one name or one machine ID, a node of another cluster, an even
+    number of control planes) to the findings of M(kubestrap.cluster.preflight), and fails when anything blocks.
 version_added: 0.1.0
 author: kubestrap contributors
 options:
@@ -21,6 +21,11 @@ options:
     description: C(name:port) of the Kubernetes API, when the user gives one.
     type: str
     default: ""
+  required_hosts:
+    description: All control planes, by their names in the inventory.
+    type: list
+    elements: str
+    default: []
   accepted_findings:
     description: IDs of blockers the user accepts; they become warnings.
     type: list

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from ansible_collections.kubestrap.cluster.plugins.module_utils import kubeadm
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import KubectlError
 from ansible_collections.kubestrap.cluster.plugins.modules import cluster_check
 
@@ -93,6 +94,26 @@ def test_a_pod_on_its_way_out_does_not_count() -> None:
     going = pod("cp1", OURS)
     going["metadata"]["deletionTimestamp"] = "now"
     assert check().waits_for([node("cp1"), going, coredns()])
+
+
+def test_dns_on_a_lost_node_does_not_count_while_another_serves() -> None:
+    lost = pod("cp2", DNS, conditions=[{"type": "Ready", "status": "False"}])
+    there = [node("cp1"), pod("cp1", OURS), coredns(1)]
+    assert check().waits_for([*there, lost, pod("cp1", DNS)]) == []
+    assert check().waits_for([*there, lost])
+    assert check(None, "cp1", "cp2").waits_for([*there, node("cp2"), pod("cp2", OURS), lost, pod("cp1", DNS)])
+
+
+def test_dns_on_one_node_is_spread_with_several_control_planes_only() -> None:
+    nodes = [node("cp1"), node("cp2")]
+    for one in nodes:
+        one["spec"] = {}
+        one["metadata"]["labels"] = {kubeadm.CONTROL_PLANE_ROLE: ""}
+    crowd = [pod("cp1", DNS), pod("cp1", DNS)]
+    assert cluster_check.dns_is_crowded([*nodes, *crowd])
+    assert not cluster_check.dns_is_crowded([*nodes, pod("cp1", DNS), pod("cp2", DNS)])
+    nodes[1]["metadata"]["labels"] = {}
+    assert not cluster_check.dns_is_crowded([*nodes, *crowd])
 
 
 def test_a_resolver_that_asks_itself_is_named() -> None:

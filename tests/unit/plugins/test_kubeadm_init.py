@@ -1,10 +1,12 @@
 """What kubeadm init is asked for, and what it finds."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.kubestrap.cluster.plugins.module_utils import kubeadm
+from ansible_collections.kubestrap.cluster.plugins.module_utils import control_plane, kubeadm
+from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
 from ansible_collections.kubestrap.cluster.plugins.modules import kubeadm_init
 
 PARAMS: dict[str, Any] = {
@@ -99,7 +101,7 @@ class Api:
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(kubeadm, "KUBERNETES", str(tmp_path))
     monkeypatch.setattr(kubeadm, "KUBELET_CONF", str(tmp_path / "kubelet.conf"))
-    monkeypatch.setattr(kubeadm_init, "MANIFESTS", str(tmp_path / "manifests"))
+    monkeypatch.setattr(control_plane, "MANIFESTS", str(tmp_path / "manifests"))
     monkeypatch.setattr(kubeadm_init, "ADMIN_KUBECONFIG", str(tmp_path / "admin.conf"))
     monkeypatch.setattr(kubeadm_init, "ETCD_DATA", str(tmp_path / "etcd/member"))
     return tmp_path
@@ -167,3 +169,13 @@ def test_a_worker_is_not_made_a_control_plane(host: Path) -> None:
 def test_data_of_etcd_that_nothing_explains_is_left_alone(host: Path) -> None:
     (host / "etcd/member").mkdir(parents=True)
     assert kubeadm_init.find_state(Api()) == "etcd-only"
+
+
+@pytest.mark.parametrize("state", ["absent", "half"])
+def test_no_second_cluster_is_made_beside_one_whose_api_is_silent(state: str) -> None:
+    changes = Changes(SimpleNamespace(check_mode=True))  # type: ignore[arg-type]
+    params = {**PARAMS, "other_control_planes": ["cp2", "cp3"]}
+    first = kubeadm_init.ControlPlane(params, changes, Api())  # type: ignore[arg-type]
+    with pytest.raises(kubeadm.KubeadmError, match="cp2, cp3"):
+        first.converge(state)
+    assert not changes

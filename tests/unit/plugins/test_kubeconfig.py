@@ -83,3 +83,12 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     merged(link).save()
     assert link.is_symlink()
     assert "blue" in real.read_text()
+
+
+def test_only_a_context_that_leads_to_this_cluster_can_be_kept(tmp_path: Path) -> None:
+    kubeconfig = merged(tmp_path / "config")
+    assert kubeconfig.leads_to("blue", admin())
+    assert not kubeconfig.leads_to("blue", admin(ca="TkVX"))
+    assert not kubeconfig.leads_to("green", admin())
+    kubeconfig.data["users"] = []
+    assert not kubeconfig.leads_to("blue", admin())

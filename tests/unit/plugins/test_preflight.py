@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from ansible_collections.kubestrap.cluster.plugins.action.preflight_verdict import compare_hosts
+from ansible_collections.kubestrap.cluster.plugins.action.preflight_verdict import compare_control_planes, compare_hosts
 from ansible_collections.kubestrap.cluster.plugins.modules.preflight import (
     is_loopback,
     network_of,
@@ -102,3 +102,48 @@ def test_node_of_another_cluster_is_told_unless_the_address_is_declared() -> Non
 def test_evidence_names_the_other_host() -> None:
     findings = compare_hosts("a", {"a": host("x", machine_id="1"), "b": host("x", machine_id="2")}, "")
     assert "b" in findings[0]["evidence"].split()[-1]
+
+
+PLANES = ["a", "b", "c", "d"]
+
+
+def together(facts: dict[str, Any], required: list[str] | None = None) -> dict[str, list[str]]:
+    names = list(facts) if required is None else required
+    return {name: [finding["id"] for finding in compare_control_planes(name, facts, names)] for name in facts}
+
+
+@pytest.mark.parametrize(
+    ("count", "told"), [(1, []), (2, ["control-planes-even"]), (3, []), (4, ["control-planes-even"])]
+)
+def test_even_number_of_control_planes_is_told_once(count: int, told: list[str]) -> None:
+    facts = {name: host(name, control_plane=True) for name in PLANES[:count]}
+    found = together(facts)
+    assert found.pop("a") == told
+    assert not any(found.values())
+
+
+def test_warning_says_what_even_numbers_buy() -> None:
+    two, four = (compare_control_planes("a", {"a": host("a")}, PLANES[:count])[0] for count in (2, 4))
+    assert (two["severity"], four["severity"]) == ("warning", "warning")
+    assert "2 of 2, so the cluster survives the loss of none" in two["evidence"]
+    assert "3 of 4, so the cluster survives no more than with 3: the loss of 1" in four["evidence"]
+
+
+def test_a_control_plane_that_is_not_looked_at_counts() -> None:
+    assert together({"a": host("a"), "b": host("b")}, ["a", "b", "c"]) == {"a": [], "b": []}
+
+
+def test_control_planes_of_two_clusters_do_not_go_together() -> None:
+    facts = {
+        "a": host("a"),
+        **{name: host(name, api_ready=True, cluster_ca=ca) for name, ca in (("b", "1"), ("c", "2"))},
+    }
+    assert together(facts) == {"a": [], "b": [], "c": ["other-cluster"]}
+
+
+def test_virtual_address_of_somebody_else_is_told_and_our_own_is_not() -> None:
+    taken = {"virtual_address_taken": "10.0.0.10"}
+    facts = {"a": host("a"), "b": host("b", **taken), "c": host("c")}
+    assert together(facts)["b"] == ["virtual-address-taken"]
+    assert together({**facts, "a": host("a", addresses=["10.0.0.10"])})["b"] == []
+    assert together({**facts, "a": host("a", is_control_plane=True)})["b"] == []

@@ -1,4 +1,4 @@
-"""The flow every verb shares: mistakes start nothing, lost workers are set aside, a lost control plane ends it."""
+"""The flow every verb shares: mistakes start nothing, lost hosts are set aside, without any control plane it ends."""
 
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -28,14 +28,15 @@ class World:
     others: tuple = ()
     probed: list = field(default_factory=list)
     groups: dict = field(default_factory=dict)
+    planes: tuple = ("cp",)
     played: list = field(default_factory=list)
     summaries: list = field(default_factory=list)
     images: list = field(default_factory=list)
 
     def tools(self):
-        hosts = {"cp": "192.0.2.1", "w1": "192.0.2.2"}
+        hosts = {name: f"192.0.2.{index}" for index, name in enumerate((*self.planes, "w1"), start=1)}
         inventory = Inventory(
-            groups={"control_plane": ("cp",), "workers": ("w1",), **self.groups},
+            groups={"control_plane": self.planes, "workers": ("w1",), **self.groups},
             variables={
                 **{name: {"ansible_host": address, **self.variables} for name, address in hosts.items()},
                 **{name: {} for name in self.others},
@@ -115,6 +116,13 @@ def test_lost_control_plane_ends_it_before_the_first_step():
     assert up.up(request(), world.tools()) == 4
     assert world.played == []
     assert world.summaries[0].unreachable == {"cp": "off"}
+
+
+@pytest.mark.parametrize("verb", [up.up, status.status])
+def test_one_of_several_control_planes_is_set_aside(verb):
+    world = World(planes=("cp", "cp2", "cp3"), lost=("cp",), variables={"cluster_api_virtual_address": "192.0.2.200"})
+    assert verb(request(), world.tools()) == 6
+    assert world.played[0].limit == ("cp2", "cp3", "w1")
 
 
 def test_check_goes_on_with_the_hosts_that_answer():

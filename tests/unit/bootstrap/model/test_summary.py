@@ -62,6 +62,36 @@ def test_exit_code(expected, events, options):
     assert report(summary)[-1]
 
 
+PLANES = Cluster(
+    name="shop",
+    hosts=(*(Host(name=name, role="control_plane") for name in ("a", "b", "c")), Host(name="w", role="worker")),
+)
+
+
+@pytest.mark.parametrize(
+    ("expected", "lost", "events"),
+    [
+        (6, "a", [ended("b", "node_base")]),
+        (4, "abc", []),
+        # No API of the others answered, or none could.
+        (4, "a", [ended("b", "preflight", "failed")]),
+        (4, "ab", [ended("c", "cluster_check", "failed")]),
+        # Nothing to do with the one that is lost.
+        (5, "a", [ended("b", "docker", "failed")]),
+        (7, "a", [ended("b", "app", "failed", app=NO_APP)]),
+    ],
+)
+def test_exit_code_with_several_control_planes(expected, lost, events):
+    unreachable = dict.fromkeys(lost, "off")
+    code = 2 if events else 0
+    summary = summarize(
+        "up", PLANES, events, seconds=3, targets=PLANES.hosts, unreachable=unreachable, ansible_code=code
+    )
+    assert summary.exit_code == expected
+    if expected == 4:
+        assert f"Not done: {', '.join(lost)} cannot be reached" in report(summary)[-1]
+
+
 def test_ansibles_totals_count_hidden_changes():
     summary = run(ended("cp", "docker", "changed"), PlaybookFinished(changed={"cp": 3, "w1": 1}))
     assert (summary.changes, summary.as_data()["changed_by_host"]) == (4, {"cp": 3, "w1": 1})

@@ -43,8 +43,37 @@ def test_no_control_plane():
     assert "control_plane has no host" in only(inventory(control_plane=()))
 
 
-def test_several_control_planes_are_refused_plainly():
-    assert "not supported yet" in only(inventory(control_plane=("a", "b")))
+def test_several_control_planes_need_one_address():
+    text = only(inventory(control_plane=("a", "b", "c")))
+    assert "cluster_api_virtual_address" in text
+    assert "cluster_api_endpoint" in text
+
+
+@pytest.mark.parametrize(
+    "given", [{"cluster_api_virtual_address": "192.0.2.200"}, {"cluster_api_endpoint": "api.example:6443"}]
+)
+def test_several_control_planes_with_one_address(given):
+    assert texts(inventory(control_plane=("a", "b", "c"), **given)) == []
+
+
+def test_two_ways_to_the_api_are_one_too_many():
+    given = {"cluster_api_virtual_address": "192.0.2.200", "cluster_api_endpoint": "api.example:6443"}
+    assert "both set" in only(inventory(**given))
+
+
+def test_control_planes_that_disagree_about_the_address():
+    hosts = {"a": {"cluster_api_virtual_address": "192.0.2.200"}, "b": {"cluster_api_virtual_address": "192.0.2.201"}}
+    assert "differs" in only(inventory(control_plane=("a", "b"), hosts=hosts))
+
+
+@pytest.mark.parametrize(
+    ("hosts", "named"),
+    [({}, "w1"), ({"w1": {"ansible_host": "198.51.100.9", "cluster_node_address": "192.0.2.2"}}, "w1")],
+)
+def test_virtual_address_that_a_host_has(hosts, named):
+    (problem,) = validate(inventory(hosts=hosts, cluster_api_virtual_address="192.0.2.2"), DECLARATION)
+    assert problem.hosts == (named,)
+    assert "own address" in problem.text
 
 
 def test_host_in_both_groups():
@@ -96,6 +125,10 @@ def test_mistyped_group():
         ("cluster_pod_cidr", "10.96.0.0/16", "overlap"),
         ("cluster_api_endpoint", "api", "name:port"),
         ("cluster_node_address", "300.1.1.1", "no IP address"),
+        ("cluster_api_virtual_address", "192.0.2.200:6443", "no IP address"),
+        ("cluster_api_virtual_address", "fd00::1", "IPv4"),
+        ("cluster_api_virtual_address", "10.244.3.4", "cluster_pod_cidr"),
+        ("cluster_api_virtual_address", "10.97.0.1", "cluster_service_cidr"),
         ("cluster_dns_domain", "Cluster_Local", "DNS domain"),
         ("cluster_app_namespace", "My", "lower-case"),
         ("cluster_cri_dockerd_sha256", {"amd64": "abc"}, "[amd64]"),
