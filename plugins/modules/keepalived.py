@@ -66,7 +66,7 @@ NOBODY = "127.0.0.1"
 CHECK_SCRIPT = """\
 #!/bin/sh
 {header}# The certificate is not looked at: what is asked is whether it works, and that needs no trust.
-exec curl --silent --fail --insecure --max-time 2 --output /dev/null https://{node_address}:{port}/readyz
+exec curl --silent --fail --insecure --max-time 4 --output /dev/null https://{node_address}:{port}/readyz
 """
 
 TEMPLATE = """\
@@ -80,8 +80,8 @@ TEMPLATE = """\
 vrrp_script api_server {{
     script "{check}"
     interval 2
-    timeout 3
-    fall 2
+    timeout 5
+    fall 3
     rise 1
     weight 50
     init_fail

@@ -18,11 +18,11 @@ def value(name: str, *, facts: dict[str, Any] | None = None, **said: Any) -> Any
     variables = {
         **yaml.safe_load((ROOT / "roles/cluster/defaults/main.yml").read_text()),
         **loader.load_from_file(str(ROOT / "playbooks/group_vars/all.yml"), trusted_as_template=True),
-        **said,
         "groups": {"control_plane": ["cp"], "workers": ["w"]},
         "inventory_hostname": "cp",
         "ansible_facts": facts or {},
         "hostvars": {"cp": {"ansible_facts": facts or {}, **said}, "w": {**said}},
+        **said,
     }
     return Templar(loader=loader, variables=variables).template(variables[name])
 
@@ -62,3 +62,40 @@ def test_the_api_is_reached_directly(endpoint: str, expected: str) -> None:
 
 def test_before_the_first_look_at_a_host_the_rest_is_known() -> None:
     assert value("no_proxy")[:4] == ["localhost", "127.0.0.1", "::1", "10.244.0.0/16"]
+
+
+def test_the_address_of_the_api_goes_around_the_proxy_too() -> None:
+    assert "10.0.0.100" in value("no_proxy", facts=FACTS, cluster_api_virtual_address="10.0.0.100")
+
+
+@pytest.mark.parametrize(
+    ("said", "endpoint"),
+    [
+        ({}, "10.0.0.11:6443"),
+        ({"cluster_node_address": "10.9.0.11"}, "10.9.0.11:6443"),
+        ({"cluster_api_virtual_address": "10.0.0.100"}, "10.0.0.100:6443"),
+        ({"cluster_api_endpoint": "api.example.com:443"}, "api.example.com:443"),
+    ],
+)
+def test_where_the_api_is_reached(said: dict[str, Any], endpoint: str) -> None:
+    assert value("api_endpoint", facts=FACTS, **said) == endpoint
+
+
+def entry(**facts: dict[str, Any] | None) -> Any:
+    """The control plane everyone works through; None for one that was not looked at."""
+    hostvars = {
+        name: {"inventory_hostname": name, "ansible_facts": {} if known is None else {"kubestrap": known}}
+        for name, known in facts.items()
+    }
+    return value("entry_control_plane", facts=FACTS, groups={"control_plane": list(facts)}, hostvars=hostvars)
+
+
+def test_the_control_plane_to_work_through_is_one_that_works() -> None:
+    bare: dict[str, Any] = {"is_control_plane": False}
+    down, up = ({"is_control_plane": True, "api_ready": ready} for ready in (False, True))
+    assert entry(a=bare, b=bare) == "a"
+    assert entry(a=bare, b=down, c=up) == "c"
+    assert entry(a=up, b=up) == "a"
+    assert entry(a=bare, b=down) == "b"
+    assert entry(a=None, b=bare, c=up) == "c"
+    assert entry(a=None, b=None) == "a"
