@@ -95,10 +95,16 @@ _ENDS: dict[str, Outcome] = {
 }
 
 
+# They only name what comes next, which tells itself.
+_INCLUDES = ("ansible.builtin.include_role", "ansible.builtin.include_tasks")
+
+
 def parse_event(raw: Mapping[str, Any]) -> Event | None:
     """Translate an ansible-runner event; None for events nobody acts on."""
     kind = raw.get("event", "")
     data = raw.get("event_data") or {}
+    if data.get("task_action") in _INCLUDES and kind in {"runner_on_start", "runner_on_ok"}:
+        return None
     if kind in _ENDS:
         return _finished(_ENDS[kind], raw, data)
     match kind:

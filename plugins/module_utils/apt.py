@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 LISTS = Path("/var/lib/apt/lists")
 LISTS_FRESH_SECONDS = 24 * 3600
 # apt waits for whoever holds the lock (unattended-upgrades, cloud-init) instead of failing at once.
-OPTIONS = ["-q", "-y", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"]
+OPTIONS = [
+    *("-q", "-y", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"),
+    # A configuration file that somebody changed stays; dpkg would ask, and nobody is there to answer.
+    *("-o", "DPkg::Options::=--force-confdef", "-o", "DPkg::Options::=--force-confold"),
+]
 ENVIRONMENT = {
     "DEBIAN_FRONTEND": "noninteractive",
     # needrestart would restart services by itself in the middle of an installation.

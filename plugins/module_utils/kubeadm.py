@@ -72,8 +72,12 @@ CAUSES = (
         "cri-dockerd and Docker Engine do not speak the same API version: Docker 25 or newer is needed.",
     ),
     (
-        r"dial unix \S*(?:cri-dockerd|containerd)\.sock: connect: (?:no such file|connection refused)",
+        r"dial unix \S*cri-dockerd\.sock: connect: (?:no such file|connection refused)",
         "The container runtime does not answer on its socket: `systemctl status cri-docker.socket docker` says why.",
+    ),
+    (
+        r"dial unix \S*containerd\.sock: connect: (?:no such file|connection refused)",
+        "The container runtime does not answer on its socket: `systemctl status containerd` says why.",
     ),
     (
         r"cgroups v1 support is deprecated|FailCgroupV1|failCgroupV1",
@@ -85,7 +89,7 @@ CAUSES = (
     ),
     (
         r"kubelet cgroup driver: \S+ is different from docker cgroup driver|cgroup driver.*mismatch",
-        "Docker and the kubelet use different cgroup drivers: both must use systemd.",
+        "The container runtime and the kubelet use different cgroup drivers: both must use systemd.",
     ),
     (
         r"unknown flag: (--[\w-]+)",
@@ -217,12 +221,19 @@ def needs_exec_gate(minor: int, runtime: str) -> bool:
     return runtime == "docker" and minor >= 36  # noqa: PLR2004
 
 
-def kubelet_patch(*, resolver: str, cgroup_version: int, swap_stays_on: bool) -> dict[str, Any]:
-    """Return what the kubelet of this host needs that others may not."""
-    patch: dict[str, Any] = {"resolvConf": resolver}
-    if cgroup_version == 1:
+def kubelet_patch(params: dict[str, Any], release: Optional[tuple[int, int, int]]) -> dict[str, Any]:
+    """Return what the kubelet of this host needs that others may not.
+
+    Args:
+        params: Those of the module; init and join call them by the same names.
+        release: Version of kubeadm on this host, None when there is none yet.
+    """
+    patch: dict[str, Any] = {"resolvConf": params["resolver"]}
+    if release is not None and needs_exec_gate(release[1], params["container_runtime"]):
+        patch["featureGates"] = {EXEC_GATE: False}
+    if params["cgroup_version"] == 1:
         patch["failCgroupV1"] = False
-    if swap_stays_on:
+    if params["swap_stays_on"]:
         patch["failSwapOn"] = False
     return patch
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.kubestrap.cluster.plugins.module_utils import apt
 from ansible_collections.kubestrap.cluster.plugins.module_utils.download import DownloadError, fetch
+from ansible_collections.kubestrap.cluster.plugins.module_utils.host import read_os_release
 from ansible_collections.kubestrap.cluster.plugins.module_utils.openpgp import KeyFormatError, read_keys
 
 if TYPE_CHECKING:
@@ -48,6 +49,29 @@ def add_repository(
     key_changed = changes.file(key, content)
     source_changed = changes.file(source, "\n".join(lines) + "\n")
     return source, key_changed or source_changed
+
+
+def add_docker_repository(changes: Changes, repository: dict[str, str], *, refresh: bool) -> None:
+    """Make apt know Docker's own packages for this host's distribution.
+
+    Args:
+        changes: What the module changes.
+        repository: Its C(url), with C({distribution}) in it, and the C(key_fingerprint).
+        refresh: Whether its list of packages is to be read even when nothing changed.
+    """
+    system = read_os_release()
+    url = repository["url"].replace("{distribution}", system["ID"]).rstrip("/")
+    source, changed = add_repository(
+        changes,
+        name="docker",
+        url=url,
+        suite=system["VERSION_CODENAME"],
+        components="stable",
+        key_url=f"{url}/gpg",
+        key_fingerprint=repository["key_fingerprint"],
+    )
+    if changed or refresh:
+        refresh_repository(changes, source, url)
 
 
 def refresh_repository(changes: Changes, source: str, url: str) -> None:

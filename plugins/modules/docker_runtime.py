@@ -137,14 +137,11 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, cred
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes, read_text
 from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import last_lines, run
 from ansible_collections.kubestrap.cluster.plugins.module_utils.download import DownloadError, architecture, fetch
-from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose, read_os_release
+from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import ARGUMENT as PROXY_ARGUMENT
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import ENVIRONMENT as PROXY_ENVIRONMENT
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import Proxy, drop_in
-from ansible_collections.kubestrap.cluster.plugins.module_utils.repository import (
-    add_repository,
-    refresh_repository,
-)
+from ansible_collections.kubestrap.cluster.plugins.module_utils.repository import add_docker_repository
 
 OLDEST_DOCKER = 25
 DOCKER = "docker.service"
@@ -320,26 +317,9 @@ class DockerRuntime:
                 f"or remove them: apt-get remove {' '.join(conflicting)}"
             )
 
-    def _add_repository(self, missing: list[str]) -> None:
-        repository = self.asked["repository"]
-        if not repository:
-            return
-        system = read_os_release()
-        url = repository["url"].replace("{distribution}", system["ID"]).rstrip("/")
-        source, changed = add_repository(
-            self.changes,
-            name="docker",
-            url=url,
-            suite=system["VERSION_CODENAME"],
-            components="stable",
-            key_url=f"{url}/gpg",
-            key_fingerprint=repository["key_fingerprint"],
-        )
-        if changed or missing:
-            refresh_repository(self.changes, source, url)
-
     def _docker_version(self, installed: dict[str, apt.Package], missing: list[str]) -> str:
-        self._add_repository(missing)
+        if self.asked["repository"]:
+            add_docker_repository(self.changes, self.asked["repository"], refresh=bool(missing))
         if self.engine in installed:
             version: Optional[str] = installed[self.engine].version
         else:
@@ -359,7 +339,7 @@ class DockerRuntime:
             self.module.fail_json(
                 msg=f"Docker {version} {state}, and cri-dockerd needs Docker {OLDEST_DOCKER} or newer (API 1.44). "
                 "Two ways out: take Docker's own packages (docker_source, cluster_docker_source: docker.com), "
-                "or a newer release of the distribution (Debian 13, Ubuntu 24.04)."
+                "or containerd, which needs no Docker (cluster_container_runtime: containerd)."
             )
         return version
 

@@ -33,7 +33,16 @@ options:
   service_cidr: {description: Addresses of the Services., type: str, default: 10.96.0.0/12}
   dns_domain: {description: DNS domain inside the cluster., type: str, default: cluster.local}
   schedulable: {description: Whether apps may run here., type: bool, default: false}
-  container_runtime: {description: The container runtime., type: str, default: docker, choices: [docker]}
+  container_runtime:
+    description: The container runtime of this host.
+    type: str
+    default: docker
+    choices: [docker, containerd]
+  container_runtimes:
+    description: The container runtimes of all hosts of the cluster. Empty means that of this host.
+    type: list
+    elements: str
+    default: []
   cri_socket: {description: Socket of the container runtime., type: str, required: true}
   resolver: {description: "The resolv.conf pods inherit.", type: str, default: /etc/resolv.conf}
   cgroup_version: {description: Version of cgroups on this host., type: int, default: 2, choices: [1, 2]}
@@ -91,7 +100,7 @@ DONE_BEFORE_API = "preflight,certs,kubeconfig,etcd,control-plane,kubelet-start,w
 def configuration(params: dict[str, Any], version: tuple[int, int, int]) -> list[dict[str, Any]]:
     """Return the documents `kubeadm init` reads."""
     api = "kubeadm.k8s.io/v1beta4"
-    exec_gate_off = kubeadm.needs_exec_gate(version[1], params["container_runtime"])
+    runtimes = {params["container_runtime"], *params["container_runtimes"]}
     registration = kubeadm.node_registration(
         name=params["node_name"],
         address=params["node_address"],
@@ -113,7 +122,7 @@ def configuration(params: dict[str, Any], version: tuple[int, int, int]) -> list
     api_server: dict[str, Any] = {
         "certSANs": sorted({endpoint, params["node_name"], params["node_address"], *params["cert_sans"]})
     }
-    if exec_gate_off:
+    if any(kubeadm.needs_exec_gate(version[1], runtime) for runtime in runtimes):
         api_server["extraArgs"] = [{"name": "feature-gates", "value": f"{kubeadm.EXEC_GATE}=false"}]
     cluster = {
         "apiVersion": api,
@@ -129,13 +138,11 @@ def configuration(params: dict[str, Any], version: tuple[int, int, int]) -> list
         },
         "apiServer": api_server,
     }
-    kubelet: dict[str, Any] = {
+    kubelet = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "cgroupDriver": "systemd",
     }
-    if exec_gate_off:
-        kubelet["featureGates"] = {kubeadm.EXEC_GATE: False}
     proxy: dict[str, Any] = {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
@@ -224,15 +231,11 @@ class ControlPlane(LocalControlPlane):
 
     def init(self, *, finish: bool = False) -> None:
         """Run `kubeadm init`, or what is left of it."""
-        patch = kubeadm.kubelet_patch(
-            resolver=self.params["resolver"],
-            cgroup_version=self.params["cgroup_version"],
-            swap_stays_on=self.params["swap_stays_on"],
-        )
+        version = kubeadm.version()
+        patch = kubeadm.kubelet_patch(self.params, version)
         self.changes.file(
             f"{kubeadm.PATCHES}/kubeletconfiguration0+merge.json", json.dumps(patch, sort_keys=True) + "\n"
         )
-        version = kubeadm.version()
         if version is None:
             if not self.changes.module.check_mode:
                 raise KubeadmError("kubeadm is not installed on this host.")
@@ -281,7 +284,8 @@ def main() -> None:
             "service_cidr": {"type": "str", "default": "10.96.0.0/12"},
             "dns_domain": {"type": "str", "default": "cluster.local"},
             "schedulable": {"type": "bool", "default": False},
-            "container_runtime": {"type": "str", "default": "docker", "choices": ["docker"]},
+            "container_runtime": {"type": "str", "default": "docker", "choices": ["docker", "containerd"]},
+            "container_runtimes": {"type": "list", "elements": "str", "default": []},
             "cri_socket": {"type": "str", "required": True},
             "resolver": {"type": "str", "default": "/etc/resolv.conf"},
             "cgroup_version": {"type": "int", "default": 2, "choices": [1, 2]},

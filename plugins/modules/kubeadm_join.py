@@ -21,7 +21,7 @@ options:
     type: str
     default: ""
   api_endpoint: {description: "C(host:port) of the API.", type: str, required: true}
-  container_runtime: {description: The container runtime., type: str, default: docker, choices: [docker]}
+  container_runtime: {description: The container runtime., type: str, default: docker, choices: [docker, containerd]}
   cri_socket: {description: Socket of the container runtime., type: str, required: true}
   resolver: {description: "The resolv.conf pods inherit.", type: str, default: /etc/resolv.conf}
   cgroup_version: {description: Version of cgroups on this host., type: int, default: 2, choices: [1, 2]}
@@ -186,11 +186,7 @@ class Worker:
 
     def join(self) -> None:
         """Join the cluster; what an earlier, cut join left is removed first."""
-        patch = kubeadm.kubelet_patch(
-            resolver=self.params["resolver"],
-            cgroup_version=self.params["cgroup_version"],
-            swap_stays_on=self.params["swap_stays_on"],
-        )
+        patch = kubeadm.kubelet_patch(self.params, kubeadm.version())
         self.changes.file(
             f"{kubeadm.PATCHES}/kubeletconfiguration0+merge.json", json.dumps(patch, sort_keys=True) + "\n"
         )
@@ -276,7 +272,7 @@ def main() -> None:
             "node_name": {"type": "str", "default": ""},
             "node_address": {"type": "str", "default": ""},
             "api_endpoint": {"type": "str", "required": True},
-            "container_runtime": {"type": "str", "default": "docker", "choices": ["docker"]},
+            "container_runtime": {"type": "str", "default": "docker", "choices": ["docker", "containerd"]},
             "cri_socket": {"type": "str", "required": True},
             "resolver": {"type": "str", "default": "/etc/resolv.conf"},
             "cgroup_version": {"type": "int", "default": 2, "choices": [1, 2]},

@@ -40,8 +40,8 @@ import os
 import select
 import socket
 import struct
-import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -51,21 +51,30 @@ ECHO_REQUEST, ECHO_REPLY = 8, 0
 RESEND_AFTER = 0.5
 
 
+def find_process(uid: str, proc: Path = Path("/proc")) -> str:
+    """Return the ID of a process of a pod, whatever runtime runs it: the pod's control group has its UID in its name.
+
+    Raises:
+        OSError: when the pod does not run here.
+    """
+    # systemd, which makes the group, takes a dash for the separator of levels.
+    names = (f"pod{uid}", f"pod{uid.replace('-', '_')}")
+    for entry in proc.iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):  # The process ended meanwhile.
+                text = (entry / "cgroup").read_text()
+                if any(name in text for name in names):
+                    return entry.name
+    raise OSError("the host does not run the pod")
+
+
 def enter_pod(uid: str) -> None:
     """Move this process into a pod's network namespace.
 
     Raises:
         OSError: when the pod does not run here.
     """
-    command = [
-        "docker", "ps", "--quiet", "--no-trunc", "--filter", f"label=io.kubernetes.pod.uid={uid}",
-        "--filter", "label=io.kubernetes.docker.type=podsandbox",
-    ]  # fmt: skip
-    found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
-    if not found:
-        raise OSError("Docker does not run the pod")
-    command = ["docker", "inspect", "--format", "{{.State.Pid}}", found[0]]
-    pid = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    pid = find_process(uid)
     handle = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY)
     try:
         # os.setns came with Python 3.12.

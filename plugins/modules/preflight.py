@@ -40,12 +40,17 @@ options:
     description: Versions of operating systems that are known to work, by distribution.
     type: dict
     required: true
-  docker_packages:
-    description: Packages of Docker Engine by operating system, the Engine first. Empty skips what is about Docker.
+  container_runtime:
+    description: What is to run the containers.
+    type: str
+    default: docker
+    choices: [docker, containerd]
+  runtime_packages:
+    description: Packages of it by operating system, the runtime itself first. Empty skips what is about it.
     type: dict
     default: {}
   docker_conflicting_packages:
-    description: Packages that exclude those.
+    description: Packages that exclude those of Docker Engine.
     type: list
     elements: str
     default: []
@@ -126,10 +131,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubestrap.cluster.plugins.module_utils import apt
+from ansible_collections.kubestrap.cluster.plugins.module_utils import runtime_findings
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
 from ansible_collections.kubestrap.cluster.plugins.module_utils.download import ARCHITECTURES, architecture
-from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose, in_container, read_os_release
+from ansible_collections.kubestrap.cluster.plugins.module_utils.host import in_container, read_os_release
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import ARGUMENT as PROXY_ARGUMENT
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import Proxy
 from ansible_collections.kubestrap.cluster.plugins.module_utils.repository import (
@@ -168,7 +173,6 @@ CLOCK_SECONDS = 120
 # Below this kubelet evicts pods and deletes images.
 DISK_PERCENT = 10
 DISK_GIB = 8
-OLDEST_DOCKER = 25
 TIME_ERROR = 5
 # A machine of the same network answers in milliseconds.
 ARP_SECONDS = 0.5
@@ -276,8 +280,8 @@ class Preflight:
         self._other_clusters()
         if self.asked["virtual_address"] and self.asked["control_plane"]:
             self._virtual_address()
-        if self.asked["docker_packages"] and self.system.get("ID") in self.asked["systems"]:
-            self._docker()
+        if self.asked["runtime_packages"] and self.system.get("ID") in self.asked["systems"]:
+            self._runtime()
             self._package_manager()
         self._firewall()
         self._repository()
@@ -578,33 +582,17 @@ class Preflight:
         elif not self.joined and str(address) not in self.addresses and _answers(str(address)):
             self.facts["virtual_address_taken"] = str(address)
 
-    def _docker(self) -> None:
-        packages = choose(self.module, self.asked["docker_packages"], purpose="packages of Docker")
-        conflicting = self.asked["docker_conflicting_packages"]
-        installed = apt.installed(self.module, [packages[0], *conflicting])
-        engine = installed.get(packages[0])
-        self.facts["docker_version"] = ".".join(map(str, apt.upstream_version(engine.version))) if engine else ""
-        others = [name for name in conflicting if name in installed]
-        if others and engine is None:
-            self.found(
-                "docker-conflict",
-                f"The host has {', '.join(others)}, which cannot be installed beside {packages[0]}.",
-                "Take the Docker that is there (cluster_docker_source: docker.com for docker-ce, distribution "
-                "for docker.io), "
-                f"or remove it: `apt-get remove {' '.join(others)}`.",
-            )
-            return
-        version = engine.version if engine else apt.candidate(self.module, packages[0])
-        if version is not None and apt.upstream_version(version)[0] < OLDEST_DOCKER:
-            self.found(
-                "docker-too-old",
-                f"Docker {version} is {'installed' if engine else 'what this distribution has'}; cri-dockerd, "
-                "the link to "
-                f"Kubernetes, needs Docker {OLDEST_DOCKER} or newer.",
-                "Take Docker's own packages (cluster_docker_source: docker.com), or a newer release of the "
-                "distribution "
-                "(Debian 13, Ubuntu 24.04).",
-            )
+    def _runtime(self) -> None:
+        wanted = self.asked["container_runtime"]
+        if wanted == "docker":
+            excluded = self.asked["docker_conflicting_packages"]
+            found = [*runtime_findings.docker(self.module, self.asked["runtime_packages"], excluded)]
+        else:
+            found = [*runtime_findings.containerd_(self.module, self.asked["runtime_packages"])]
+        if self.joined:
+            found += runtime_findings.change(wanted, runtime_findings.node_runtime())
+        for finding in found:
+            self.found(*finding)
 
     def _package_manager(self) -> None:
         try:
@@ -770,7 +758,8 @@ def main() -> None:
             "api_endpoint": {"type": "str", "default": ""},
             "virtual_address": {"type": "str", "default": ""},
             "systems": {"type": "dict", "required": True},
-            "docker_packages": {"type": "dict", "default": {}},
+            "container_runtime": {"type": "str", "default": "docker", "choices": ["docker", "containerd"]},
+            "runtime_packages": {"type": "dict", "default": {}},
             "docker_conflicting_packages": {"type": "list", "elements": "str", "default": []},
             "repository": {"type": "str", "default": ""},
             "repository_key_fingerprint": {"type": "str", "default": "", "no_log": False},

@@ -99,3 +99,25 @@ def test_the_control_plane_to_work_through_is_one_that_works() -> None:
     assert entry(a=bare, b=down) == "b"
     assert entry(a=None, b=bare, c=up) == "c"
     assert entry(a=None, b=None) == "a"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [({}, ["docker"]), ({"cluster_container_runtime": "containerd"}, ["containerd"])],
+)
+def test_runtimes_of_all_hosts_are_known_also_of_those_that_say_nothing(
+    said: dict[str, str], expected: list[str]
+) -> None:
+    assert value("container_runtimes", **said) == expected
+
+
+def test_runtimes_of_hosts_that_differ_are_all_told() -> None:
+    hosts = {"cp": {"cluster_container_runtime": "containerd"}, "w": {}}
+    assert value("container_runtimes", hostvars=hosts) == ["containerd", "docker"]
+
+
+@pytest.mark.parametrize("runtime", ["docker", "containerd"])
+def test_all_who_speak_with_the_runtime_of_a_host_use_its_socket(runtime: str) -> None:
+    names = ("kubernetes_packages_runtime_socket", "control_plane_cri_socket", "worker_cri_socket")
+    (socket,) = {value(name, cluster_container_runtime=runtime) for name in names}
+    assert runtime in socket

@@ -21,6 +21,7 @@ PARAMS: dict[str, Any] = {
     "dns_domain": "cluster.local",
     "schedulable": False,
     "container_runtime": "docker",
+    "container_runtimes": ["docker"],
     "cri_socket": "unix:///run/cri-dockerd.sock",
     "resolver": "/etc/resolv.conf",
     "cgroup_version": 2,
@@ -46,8 +47,18 @@ def test_the_endpoint_the_socket_and_the_version_are_always_set() -> None:
 @pytest.mark.parametrize(("minor", "off"), [(35, False), (36, True), (37, True)])
 def test_exec_gate_is_off_only_where_the_components_know_it(minor: int, off: bool) -> None:
     found = documents((1, minor, 0))
-    assert ("featureGates" in found["KubeletConfiguration"]) is off
     assert ("extraArgs" in found["ClusterConfiguration"]["apiServer"]) is off
+    assert ("featureGates" in kubeadm.kubelet_patch(PARAMS, (1, minor, 0))) is off
+
+
+def test_exec_gate_is_off_at_the_api_server_for_docker_anywhere_and_at_the_kubelet_for_docker_here() -> None:
+    mixed = {**PARAMS, "container_runtime": "containerd", "container_runtimes": ["containerd", "docker"]}
+    assert "extraArgs" in documents(**mixed)["ClusterConfiguration"]["apiServer"]
+    assert "featureGates" not in kubeadm.kubelet_patch(mixed, (1, 36, 4))
+    pure = {**mixed, "container_runtimes": ["containerd"]}
+    assert "extraArgs" not in documents(**pure)["ClusterConfiguration"]["apiServer"]
+    # Every other kubelet must keep its gate, so what all of them read does not name it.
+    assert "featureGates" not in documents(**mixed)["KubeletConfiguration"]
 
 
 def test_a_schedulable_control_plane_has_an_empty_list_of_taints_and_others_leave_the_default() -> None:
@@ -59,12 +70,12 @@ def test_system_verification_is_ignored_on_cgroup_v1_only() -> None:
     assert "ignorePreflightErrors" not in documents()["InitConfiguration"]["nodeRegistration"]
     registration = documents(cgroup_version=1)["InitConfiguration"]["nodeRegistration"]
     assert registration["ignorePreflightErrors"] == ["SystemVerification"]
-    assert kubeadm.kubelet_patch(resolver="/x", cgroup_version=1, swap_stays_on=False) == {
-        "resolvConf": "/x",
+    assert kubeadm.kubelet_patch({**PARAMS, "cgroup_version": 1}, None) == {
+        "resolvConf": "/etc/resolv.conf",
         "failCgroupV1": False,
     }
-    assert kubeadm.kubelet_patch(resolver="/x", cgroup_version=2, swap_stays_on=True) == {
-        "resolvConf": "/x",
+    assert kubeadm.kubelet_patch({**PARAMS, "swap_stays_on": True}, None) == {
+        "resolvConf": "/etc/resolv.conf",
         "failSwapOn": False,
     }
 

@@ -3,6 +3,7 @@
 import socket
 import struct
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,22 @@ ADDRESS = {"address": "10.96.0.10", "name": "kubernetes.default.svc.cluster.loca
 
 def test_a_checksum_over_a_packet_with_its_checksum_is_zero() -> None:
     assert pod_probe.checksum(pod_probe.echo_request(77, 1)) == 0
+
+
+def test_a_pod_is_found_by_the_name_of_its_control_group_whatever_runs_it(tmp_path: Path) -> None:
+    groups = {
+        "1": "0::/init.scope\n",
+        "20": "0::/kubepods.slice/kubepods-podaa_bb.slice/docker-9.scope\n",
+        "30": "4:pids:/kubepods.slice/kubepods-podcc_dd.slice/cri-containerd-9.scope\n",
+        "40": "0::/kubepods/besteffort/podee-ff/9\n",
+    }
+    for pid, text in groups.items():
+        (tmp_path / pid).mkdir()
+        (tmp_path / pid / "cgroup").write_text(text)
+    (tmp_path / "50").mkdir()
+    assert [pod_probe.find_process(uid, tmp_path) for uid in ("aa-bb", "cc-dd", "ee-ff")] == ["20", "30", "40"]
+    with pytest.raises(OSError, match="does not run the pod"):
+        pod_probe.find_process("aa-cc", tmp_path)
 
 
 def test_a_question_asks_for_an_ipv4_address() -> None:

@@ -41,6 +41,12 @@ def test_task_outside_a_role_belongs_to_its_play():
     assert parse_event(raw("runner_on_ok", role=None)).stage == "Make"
 
 
+def test_including_a_role_is_no_step_of_its_own():
+    include = {"role": None, "task_action": "ansible.builtin.include_role"}
+    assert parse_event(raw("runner_on_start", **include)) is parse_event(raw("runner_on_ok", **include)) is None
+    assert parse_event(raw("runner_on_failed", res={"msg": "no such role"}, **include)).message == "no such role"
+
+
 def test_results_of_our_modules():
     event = parse_event(
         raw(

@@ -1,0 +1,101 @@
+"""What would keep the container runtime a host is asked for from working, found by looking.
+
+Runs on the hosts: standard library only, Python 3.9.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple, Optional
+
+from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, containerd
+from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
+from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ansible.module_utils.basic import AnsibleModule
+
+OLDEST_DOCKER = 25
+# Where kubelet reads which runtime it has; the first that says it counts.
+KUBELET_SETTINGS = (
+    "/var/lib/kubelet/instance-config.yaml",
+    "/var/lib/kubelet/config.yaml",
+    "/var/lib/kubelet/kubeadm-flags.env",
+)
+SOCKETS = {"docker": "cri-dockerd.sock", "containerd": "containerd.sock"}
+
+
+class Finding(NamedTuple):
+    """A blocker: its ID, what was seen, what to do."""
+
+    name: str
+    evidence: str
+    fix: str
+
+
+def docker(module: AnsibleModule, packages: dict[str, list[str]], excluded: list[str]) -> Iterator[Finding]:
+    """Find what speaks against Docker Engine from these packages, which exclude others."""
+    name = choose(module, packages, purpose="packages of Docker")[0]
+    installed = apt.installed(module, [name, *excluded])
+    engine = installed.get(name)
+    others = [other for other in excluded if other in installed]
+    if others and engine is None:
+        yield Finding(
+            "docker-conflict",
+            f"The host has {', '.join(others)}, which cannot be installed beside {name}.",
+            "Take the Docker that is there (cluster_docker_source: docker.com for docker-ce, distribution for "
+            f"docker.io), or remove it: `apt-get remove {' '.join(others)}`.",
+        )
+        return
+    version = engine.version if engine else apt.candidate(module, name)
+    if version is not None and apt.upstream_version(version)[0] < OLDEST_DOCKER:
+        yield Finding(
+            "docker-too-old",
+            f"Docker {version} is {'installed' if engine else 'what this distribution has'}; cri-dockerd, the link to "
+            f"Kubernetes, needs Docker {OLDEST_DOCKER} or newer.",
+            "Two ways out: Docker's own packages (cluster_docker_source: docker.com), or containerd, which needs no "
+            "Docker (cluster_container_runtime: containerd).",
+        )
+
+
+def containerd_(module: AnsibleModule, packages: dict[str, list[str]]) -> Iterator[Finding]:
+    """Find what speaks against the containerd that is there, or that these packages hold."""
+    try:
+        code, stdout, _ = module.run_command(["containerd", "--version"], handle_exceptions=False)
+    except OSError:
+        code, stdout = 127, ""
+    version = containerd.parse_version(stdout) if code == 0 else None
+    what = ".".join(map(str, version or ())) + " is installed"
+    if version is None:
+        candidate = apt.candidate(module, choose(module, packages, purpose="packages of containerd")[0])
+        version = apt.upstream_version(candidate) if candidate else None
+        what = f"{candidate} is what this host would install"
+    if version is not None and version[:2] < containerd.OLDEST:
+        oldest = ".".join(map(str, containerd.OLDEST))
+        yield Finding(
+            "containerd-too-old",
+            f"containerd {what}; kubelet needs {oldest} or newer.",
+            "Upgrade it, or take Docker's own packages (cluster_containerd_source: docker.com).",
+        )
+
+
+def node_runtime() -> Optional[str]:
+    """Return what this host runs its containers with as a node; None when it is none, or runs something else."""
+    for path in KUBELET_SETTINGS:
+        found = re.search(r"container-?runtime-?endpoint[:=]\s*\"?([^\s\"]+)", read_text(path) or "", re.IGNORECASE)
+        if found:
+            return next((name for name, socket in SOCKETS.items() if found[1].endswith(socket)), None)
+    return None
+
+
+def change(wanted: str, present: Optional[str]) -> Iterator[Finding]:
+    """Find that a node would have to change its runtime under its running containers."""
+    if present is not None and present != wanted:
+        yield Finding(
+            "runtime-change",
+            f"The host is a node that runs {present}, and {wanted} is asked for.",
+            f"Keep it (cluster_container_runtime: {present} for this host), or make it a new node: `kubectl drain` and "
+            "`kubectl delete node` for it, `kubeadm reset` on it, then run again.",
+        )

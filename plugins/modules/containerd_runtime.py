@@ -1,0 +1,332 @@
+#!/usr/bin/python
+"""containerd as the container runtime of a host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: containerd_runtime
+short_description: containerd as the container runtime of a host
+description:
+  - Installs containerd where there is none, sees to it that C(/etc/containerd/config.toml) says what Kubernetes needs,
+    describes registries in C(/etc/containerd/certs.d), and keeps containerd running.
+  - The file is made from what the installed containerd says it runs with, so it fits the version, and settings that
+    were made by others stay. A file that says what is needed is left as it is. One that was written by others is kept
+    as a dated copy when it has to be changed.
+  - The containerd that comes with Docker is used as well; its interface for Kubernetes is switched on.
+  - containerd is restarted only when it runs with an older file than there is. That leaves containers alone.
+version_added: 0.1.0
+author: kubestrap contributors
+options:
+  packages:
+    description:
+      - Packages of containerd by operating system (C(debian-12), or C(debian) for every other version of it).
+      - The first one is containerd itself. A host that has a service containerd already keeps it.
+    type: dict
+    required: true
+  repository:
+    description: Package repository to take them from. Without it, the distribution's own.
+    type: dict
+    suboptions:
+      url:
+        description: Address, where C({distribution}) is such as C(debian). The key is at C(gpg) below it.
+        type: str
+        required: true
+      key_fingerprint:
+        description: Fingerprint of the key that signs it.
+        type: str
+        required: true
+  registry_ca_certificates:
+    description: CA certificates (PEM) by C(host:port) of the registry.
+    type: dict
+    default: {}
+  pause_image:
+    description: Image of the container that holds a pod's network.
+    type: str
+    required: true
+  proxy:
+    description:
+      - HTTP proxy of the host, for apt, downloads and containerd. Empty removes what an earlier run left of one.
+    type: dict
+    default: {}
+    suboptions:
+      http: {description: "Proxy for http addresses, C(http://[user:password@]name:port).", type: str, default: ""}
+      https: {description: Proxy for https addresses., type: str, default: ""}
+      no_proxy:
+        description: "Names, domains (C(.example.com)), addresses and networks that are reached without it."
+        type: list
+        elements: str
+        default: []
+  cni_conf_dir:
+    description: Where pod networks leave their configuration.
+    type: path
+    default: /etc/cni/net.d
+  cni_bin_dir:
+    description: Where the CNI plugins are.
+    type: path
+    default: /opt/cni/bin
+attributes:
+  check_mode:
+    description: Looks and reports, on a host without containerd as well; what the file will say is not known there.
+    support: full
+  diff_mode:
+    description: Files with their content, packages, units.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Install containerd
+  kubestrap.cluster.containerd_runtime:
+    packages: {debian: [containerd]}
+    pause_image: registry.k8s.io/pause:3.10.2
+"""
+
+RETURN = r"""
+containerd_version:
+  description: Version of containerd; in check mode on a host without it, the package that would be installed.
+  returned: success
+  type: str
+socket:
+  description: Address of the runtime for kubelet and kubeadm.
+  returned: success
+  type: str
+"""
+
+import re
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Optional
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, containerd, systemd
+from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes, read_text
+from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import last_lines, run
+from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose
+from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import ARGUMENT as PROXY_ARGUMENT
+from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import ENVIRONMENT as PROXY_ENVIRONMENT
+from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import Proxy, drop_in
+from ansible_collections.kubestrap.cluster.plugins.module_utils.repository import add_docker_repository
+
+UNIT = "containerd.service"
+CONFIG = "/etc/containerd/config.toml"
+MARK = "# Written by kubestrap"
+HEADER = (
+    f"{MARK}: what containerd {{version}} ran with before, and what Kubernetes needs.\n"
+    "# Change here what you like: later runs keep it, and put right only what Kubernetes cannot do without.\n"
+)
+# How `ctr plugins ls` shows the interface kubelet talks to.
+CRI = re.compile(r"^io\.containerd\.grpc\.v1\s+cri\s.*?\b(ok|error|skip)\s*$", re.MULTILINE)
+CRI_SECONDS = 10
+
+
+class ContainerdRuntime:
+    """One run of the module."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        """Read what is asked for and whether containerd is there."""
+        self.module = module
+        self.asked = module.params
+        self.changes = Changes(module)
+        self.unit = systemd.show(module, [UNIT])[UNIT]
+        self.proxy = Proxy(self.asked["proxy"])
+        self.version = ""
+
+    def run(self) -> None:
+        """Converge and end the module."""
+        # Before anything else: without it nothing outside can be looked at.
+        self.proxy.use()
+        self.proxy.for_apt(self.changes)
+        proxy_changed = self.proxy.for_service(self.changes, UNIT)
+        installed = self.unit["LoadState"] == "loaded"
+        if not installed:
+            self._install()
+        if installed or not self.module.check_mode:
+            self._look_at_version()
+            self._configure()
+        else:
+            self.changes.note(CONFIG, before="", after="what containerd runs with, and what Kubernetes needs\n")
+        for path, content in containerd.registry_files(self.asked["registry_ca_certificates"]).items():
+            self.changes.file(path, content)
+        self._service(proxy_changed=proxy_changed)
+        self.proxy.forget(self.changes)
+        self.changes.exit(containerd_version=self.version, socket=containerd.SOCKET)
+
+    def _install(self) -> None:
+        packages = choose(self.module, self.asked["packages"], purpose="packages of containerd")
+        if self.asked["repository"]:
+            add_docker_repository(self.changes, self.asked["repository"], refresh=True)
+        if not apt.lists_are_fresh() and not self.module.check_mode:
+            apt.update(self.module)
+        candidate = apt.candidate(self.module, packages[0])
+        # Before its first refresh a host knows no packages at all, which check mode does not change.
+        if candidate is None and not self.module.check_mode:
+            self.module.fail_json(
+                msg=f"apt knows no package {packages[0]}. Check the sources of apt on this host "
+                "(/etc/apt/sources.list.d)."
+            )
+        if candidate is not None:
+            self._refuse_old(apt.upstream_version(candidate), f"{candidate} is what this host would install")
+        self.version = candidate or ""
+        self.changes.act(
+            f"packages {' '.join(packages)}",
+            lambda: apt.install(self.module, packages),
+            before="not installed\n",
+            after="installed\n",
+        )
+        if not self.module.check_mode:
+            self.unit = systemd.show(self.module, [UNIT])[UNIT]
+
+    def _look_at_version(self) -> None:
+        text = run(self.module, ["containerd", "--version"], purpose="ask containerd for its version")
+        version = containerd.parse_version(text)
+        if version is None:
+            self.module.fail_json(msg=f"Cannot understand the version of containerd: {text.strip()}")
+        else:
+            self._refuse_old(version, f"{'.'.join(map(str, version))} is installed")
+            self.version = ".".join(map(str, version))
+
+    def _refuse_old(self, version: tuple[int, ...], what: str) -> None:
+        if version[:2] < containerd.OLDEST:
+            oldest = ".".join(map(str, containerd.OLDEST))
+            self.module.fail_json(
+                msg=f"containerd {what}, and kubelet needs {oldest} or newer. Upgrade it, or take Docker's own "
+                "packages (containerd_source, cluster_containerd_source: docker.com)."
+            )
+
+    def _configure(self) -> None:
+        present = read_text(CONFIG)
+        switched_on = containerd.without_disabled_cri(present or "")
+        dump = self._dump(switched_on) if present else self._default()
+        values = containerd.parse(dump)
+        self._refuse_old_mirrors(dump)
+        wanted = containerd.wanted_values(
+            values,
+            pause_image=self.asked["pause_image"],
+            cni_conf_dir=self.asked["cni_conf_dir"],
+            cni_bin_dir=self.asked["cni_bin_dir"],
+            options_tables=[table for table in containerd.tables(dump) if table.endswith(".options")],
+        )
+        wrong = {key: value for key, value in wanted.items() if values.get(key) != value}
+        if present and switched_on == present and not wrong:
+            return
+        text = HEADER.format(version=self.version) + containerd.patched(dump, wrong)
+        # A dump tells the files that were found, itself included; the pattern they were found by is what stays true.
+        imports = containerd.imports(present or "") or containerd.imports(self._default()) or "[]"
+        text = re.sub(r"(?m)^imports = .*$", lambda _: f"imports = {imports}", text, count=1)
+        self._verify(text, wanted)
+        self._write(present, text)
+
+    def _default(self) -> str:
+        return run(self.module, ["containerd", "config", "default"], purpose="ask containerd for its settings")
+
+    def _dump(self, text: str) -> str:
+        """Return what containerd would run with when a file said this."""
+        with tempfile.NamedTemporaryFile("w", suffix=".toml") as trial:
+            trial.write(text)
+            trial.flush()
+            command = ["containerd", "--config", trial.name, "config", "dump"]
+            code, stdout, stderr = self.module.run_command(command)
+        if code != 0:
+            self.module.fail_json(
+                msg=f"containerd does not accept {CONFIG}: correct it, or remove it to start from containerd's own "
+                f"settings. containerd says:\n{last_lines(stderr or stdout)}"
+            )
+        return str(stdout)
+
+    def _refuse_old_mirrors(self, dump: str) -> None:
+        old = containerd.old_mirrors(dump)
+        if old:
+            self.module.fail_json(
+                msg=f"{CONFIG} describes registries in the old form ({old[0]}), which containerd does not accept "
+                f"beside {containerd.HOSTS_DIRECTORY}. Say it there (a directory for each registry with a file "
+                "hosts.toml), take those tables out, and run again."
+            )
+
+    def _verify(self, text: str, wanted: dict[containerd.Key, object]) -> None:
+        values = containerd.parse(self._dump(text))
+        stubborn = [
+            f"{name} in [{table}]" for (table, name), value in wanted.items() if values.get((table, name)) != value
+        ]
+        if containerd.cri_is_disabled(values):
+            stubborn = ["disabled_plugins"]
+        if stubborn:
+            self.module.fail_json(
+                msg=f"Something overrides what Kubernetes needs of containerd: {', '.join(stubborn)}. Look at the "
+                f"files that {CONFIG} imports, and take it out there. Nothing was written."
+            )
+
+    def _write(self, present: Optional[str], text: str) -> None:
+        mode, secret = 0o644, False
+        if present is not None:
+            mode = Path(CONFIG).stat().st_mode & 0o777
+            # Somebody closed it to others: there may be passwords of registries in it.
+            secret = not mode & 0o004
+            if not present.startswith(MARK):
+                copy = f"{CONFIG}.{time.strftime('%Y%m%dT%H%M%S')}"
+                self.changes.act(copy, lambda: shutil.copy2(CONFIG, copy), after=f"as {CONFIG} was\n")
+        self.changes.file(CONFIG, text, mode=mode, secret=secret)
+
+    def _service(self, *, proxy_changed: bool) -> None:
+        if not self.module.check_mode and (proxy_changed or self.unit["NeedDaemonReload"] == "yes"):
+            run(self.module, ["systemctl", "daemon-reload"], purpose="make systemd read its units again")
+        systemd.enable(self.changes, UNIT, self.unit)
+        if self.unit["ActiveState"] != "active":
+            systemd.start(self.changes, UNIT, self.unit)
+        elif (
+            systemd.is_older_than(self.unit, [PROXY_ENVIRONMENT, drop_in(UNIT)])
+            or self.proxy.is_left()
+            or (self.module.check_mode and proxy_changed)
+        ):
+            systemd.restart(self.changes, UNIT, reason="its proxy is another")
+        elif systemd.is_older_than(self.unit, [CONFIG]) or (
+            self.module.check_mode and any(entry["after_header"] == CONFIG for entry in self.changes.diff)
+        ):
+            systemd.restart(self.changes, UNIT, reason=f"{CONFIG} is newer")
+        if not self.module.check_mode:
+            self._prove()
+
+    def _prove(self) -> None:
+        """End the module unless kubelet's interface is there."""
+        deadline = time.monotonic() + CRI_SECONDS
+        while True:
+            code, stdout, stderr = self.module.run_command(["ctr", "plugins", "ls"])
+            found = CRI.search(stdout)
+            if code == 0 and found and found[1] == "ok":
+                return
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.2)
+        log = self.module.run_command(["journalctl", "-u", UNIT, "-n", "200", "-o", "cat", "--no-pager"])[1]
+        reasons = [line for line in log.splitlines() if "cri" in line and re.search("level=(error|warning)", line)]
+        self.module.fail_json(
+            msg="containerd runs, but does not offer its interface for Kubernetes (CRI). It says:\n"
+            + last_lines("\n".join(reasons) or stderr or stdout or log)
+        )
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "packages": {"type": "dict", "required": True},
+            "repository": {
+                "type": "dict",
+                "options": {
+                    "url": {"type": "str", "required": True},
+                    "key_fingerprint": {"type": "str", "required": True, "no_log": False},
+                },
+            },
+            "registry_ca_certificates": {"type": "dict", "default": {}},
+            "pause_image": {"type": "str", "required": True},
+            "proxy": PROXY_ARGUMENT,
+            "cni_conf_dir": {"type": "path", "default": "/etc/cni/net.d"},
+            "cni_bin_dir": {"type": "path", "default": "/opt/cni/bin"},
+        },
+        supports_check_mode=True,
+    )
+    ContainerdRuntime(module).run()
+
+
+if __name__ == "__main__":
+    main()
