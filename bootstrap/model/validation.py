@@ -16,6 +16,7 @@ NODE_PREFIX = 24
 """Every node gets this share of the pods' network."""
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_REGISTRY = r"[A-Za-z0-9.-]+(:\d{1,5})?"
 _GROUPS = (CONTROL_PLANE_GROUP, WORKERS_GROUP)
 _VIRTUAL_ADDRESS = "cluster_api_virtual_address"
 
@@ -281,9 +282,21 @@ def _proxy_problem(value: Any) -> str | None:
     )
 
 
+def _mirrors_problem(value: Mapping[str, Any]) -> str | None:
+    for registry, addresses in value.items():
+        if not re.fullmatch(_REGISTRY, str(registry)):
+            return f"has {registry!r}, which must be the name:port of a registry, without https:// and without a path"
+        good = isinstance(addresses, list | tuple) and all(
+            re.fullmatch(r"https?://[^\s\"'\\@]+", str(address)) for address in addresses
+        )
+        if not good:
+            return f"[{registry}] must be a list of addresses such as https://mirror.example.com:5000"
+    return None
+
+
 def _credentials_problem(value: Mapping[str, Any]) -> str | None:
     for registry, login in value.items():
-        if not re.fullmatch(r"[A-Za-z0-9.-]+(:\d{1,5})?", str(registry)):
+        if not re.fullmatch(_REGISTRY, str(registry)):
             return f"has {registry!r}, which must be the name:port of a registry, without https:// and without a path"
         texts = login.values() if isinstance(login, Mapping) else ()
         if not isinstance(login, Mapping) or set(login) != {"username", "password"} or not all(map(str, texts)):
@@ -317,6 +330,7 @@ _RULES: dict[str, Callable[[Any], str | None]] = {
     "cluster_api_virtual_address": _virtual_address_problem,
     "cluster_node_address": _node_address_problem,
     "cluster_dns_domain": _matches(rf"{_LABEL.pattern}(\.{_LABEL.pattern})*", "a DNS domain such as cluster.local"),
+    "cluster_registry_mirrors": _mirrors_problem,
     "cluster_registry_credentials": _credentials_problem,
     "cluster_http_proxy": _proxy_problem,
     "cluster_https_proxy": _proxy_problem,

@@ -159,19 +159,31 @@ def wanted_values(
     return wanted
 
 
-def registry_files(ca_certificates: dict[str, str]) -> dict[str, str]:
+def registry_files(ca_certificates: dict[str, str], mirrors: dict[str, list[str]]) -> dict[str, str]:
     """Return the files below the hosts directory, content by path: one directory per registry.
 
     containerd reads them at each pull, so they need no restart.
     """
     files = {}
     for registry, certificate in ca_certificates.items():
-        directory = f"{HOSTS_DIRECTORY}/{registry}"
-        files[f"{directory}/ca.crt"] = certificate.rstrip() + "\n"
-        files[f"{directory}/hosts.toml"] = (
-            f'server = "https://{registry}"\n\n[host."https://{registry}"]\n  ca = "{directory}/ca.crt"\n'
-        )
+        files[_authority(registry)] = certificate.rstrip() + "\n"
+    for registry in [*ca_certificates, *(name for name in mirrors if name not in ca_certificates)]:
+        server = f"https://{'registry-1.docker.io' if registry == 'docker.io' else registry}"
+        lines = [f'server = "{server}"']
+        # Asked in this order.
+        for address in [*mirrors.get(registry, []), server]:
+            lines += ["", f'[host."{address.rstrip("/")}"]']
+            if address != server:
+                lines.append('  capabilities = ["pull", "resolve"]')
+            place = address.partition("://")[2].partition("/")[0]
+            if place in ca_certificates:
+                lines.append(f'  ca = "{_authority(place)}"')
+        files[f"{HOSTS_DIRECTORY}/{registry}/hosts.toml"] = "\n".join(lines) + "\n"
     return files
+
+
+def _authority(registry: str) -> str:
+    return f"{HOSTS_DIRECTORY}/{registry}/ca.crt"
 
 
 def literal(text: str) -> Any:

@@ -243,7 +243,8 @@ def node_registration(*, name: str, address: str, cri_socket: str, cgroup_versio
     registration: dict[str, Any] = {
         "name": name,
         "criSocket": cri_socket,
-        "imagePullPolicy": "IfNotPresent",
+        # kubeadm has no login for a registry; kubelet has, and pulls what is missing.
+        "imagePullPolicy": "Never" if credentials.logins() else "IfNotPresent",
         "imagePullSerial": False,
         "kubeletExtraArgs": [{"name": "node-ip", "value": address}],
     }
@@ -308,31 +309,49 @@ def reset(cri_socket: str) -> None:
 
 
 def pull_images(configuration: str, cri_socket: str) -> None:
-    """Pull the images of a configuration from a registry that demands a login, which kubeadm has none to give.
+    """Pull the images of a configuration from registries that demand a login, which kubeadm has none to give.
 
     Raises:
         KubeadmError: when one cannot be had.
     """
     logins = credentials.logins()
-    if not logins:
-        return
-    listed = run("kubeadm", "config", "images", "list", "--config", configuration).stdout.split()
-    images = [image for image in listed if image.split("/")[0] in logins]
-    crictl = ("crictl", "--runtime-endpoint", cri_socket, "--image-endpoint", cri_socket)
+    if logins:
+        listed = run("kubeadm", "config", "images", "list", "--config", configuration).stdout.split()
+        pull([image for image in listed if image.split("/", maxsplit=1)[0] in logins], cri_socket)
 
-    def pull(image: str) -> subprocess.CompletedProcess[str]:
-        there = run(*crictl, "inspecti", "--quiet", image)
-        if there.returncode == 0:
-            return there
-        return run(*crictl, "pull", image, environment={"CRICTL_CREDS": logins[image.split("/", maxsplit=1)[0]]})
+
+def pull(images: list[str], cri_socket: str) -> None:
+    """Pull images with the logins of this host, those that are missing.
+
+    Raises:
+        KubeadmError: when one cannot be had.
+    """
+    logins = credentials.logins()
+
+    def one(image: str) -> str:
+        if has_image(image, cri_socket):
+            return ""
+        login = logins.get(image.split("/", maxsplit=1)[0], "")
+        done = run(*_crictl(cri_socket), "pull", image, environment={"CRICTL_CREDS": login})
+        return f"{image}: {last_lines(done.stderr, 1)}" if done.returncode != 0 else ""
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        ended = list(pool.map(pull, images))
-    failed = [(image, done.stderr) for image, done in zip(images, ended) if done.returncode != 0]
+        failed = [text for text in pool.map(one, images) if text]
     if failed:
-        cause = explain("\n".join(text for _, text in failed))
-        evidence = [f"{image}: {last_lines(text, 1)}" for image, text in failed]
-        raise KubeadmError("\n  ".join([f"The images of Kubernetes could not be pulled. {cause}".rstrip(), *evidence]))
+        cause = explain("\n".join(failed))
+        raise KubeadmError("\n  ".join([f"Images could not be pulled. {cause}".rstrip(), *failed]))
+
+
+def has_image(image: str, cri_socket: str) -> bool:
+    """Tell whether this host has an image; it has none where crictl is missing."""
+    try:
+        return run(*_crictl(cri_socket), "inspecti", "--quiet", image).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+def _crictl(cri_socket: str) -> tuple[str, ...]:
+    return ("crictl", "--runtime-endpoint", cri_socket, "--image-endpoint", cri_socket)
 
 
 def explain(*texts: str) -> str:

@@ -39,6 +39,10 @@ options:
     description: CA certificates (PEM) by C(host:port) of the registry.
     type: dict
     default: {}
+  registry_mirrors:
+    description: Addresses of mirrors by registry, tried before it.
+    type: dict
+    default: {}
   pause_image:
     description: Image of the container that holds a pod's network.
     type: str
@@ -146,7 +150,8 @@ class ContainerdRuntime:
             self._configure()
         else:
             self.changes.note(CONFIG, before="", after="what containerd runs with, and what Kubernetes needs\n")
-        for path, content in containerd.registry_files(self.asked["registry_ca_certificates"]).items():
+        files = containerd.registry_files(self.asked["registry_ca_certificates"], self.asked["registry_mirrors"])
+        for path, content in files.items():
             self.changes.file(path, content)
         self._service(proxy_changed=proxy_changed)
         self.proxy.forget(self.changes)
@@ -318,6 +323,7 @@ def main() -> None:
                 },
             },
             "registry_ca_certificates": {"type": "dict", "default": {}},
+            "registry_mirrors": {"type": "dict", "default": {}},
             "pause_image": {"type": "str", "required": True},
             "proxy": PROXY_ARGUMENT,
             "cni_conf_dir": {"type": "path", "default": "/etc/cni/net.d"},

@@ -57,6 +57,11 @@ options:
     description: Image of the container that holds a pod's network.
     type: str
     required: true
+  registry_mirrors:
+    description: Addresses of mirrors of docker.io, tried before it. Docker has none for other registries.
+    type: list
+    elements: str
+    default: []
   registry_credentials:
     description: Logins at image registries for the image of the container that holds a pod's network.
     type: list
@@ -349,7 +354,8 @@ class DockerRuntime:
             before = json.loads(text) if text and text.strip() else {}
         except ValueError as error:
             self.module.fail_json(msg=f"{DAEMON_JSON} is not valid JSON ({error}): correct or remove the file.")
-        after = merged_settings(before, self.asked["settings"])
+        mirrors = {"registry-mirrors": self.asked["registry_mirrors"]} if self.asked["registry_mirrors"] else {}
+        after = merged_settings(before, {**mirrors, **self.asked["settings"]})
         if after != before:
             content = json.dumps(after, indent=2) + "\n"
             if validate:
@@ -470,6 +476,7 @@ def main() -> None:
             "cri_dockerd_url": {"type": "str", "required": True},
             "cri_dockerd_sha256": {"type": "dict", "required": True},
             "pause_image": {"type": "str", "required": True},
+            "registry_mirrors": {"type": "list", "elements": "str", "default": []},
             "registry_credentials": credentials.ARGUMENT,
             "proxy": PROXY_ARGUMENT,
             "cni_conf_dir": {"type": "path", "default": "/etc/cni/net.d"},

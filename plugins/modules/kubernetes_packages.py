@@ -30,6 +30,10 @@ options:
     description: Where crictl finds the container runtime.
     type: str
     required: true
+  pause_image:
+    description: Image of the container that holds a pod's network; pulled here where its registry demands a login.
+    type: str
+    default: ""
   registry_credentials:
     description: Logins at image registries for everything kubelet pulls.
     type: list
@@ -86,7 +90,7 @@ import re
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, credentials, systemd
+from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, credentials, kubeadm, systemd
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes, read_text
 from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import run
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import ARGUMENT as PROXY_ARGUMENT
@@ -180,11 +184,23 @@ class KubernetesPackages:
         )
         # kubelet reads it anew for a pull, so nothing has to be restarted.
         credentials.converge(self.changes, credentials.KUBELET, self.module.params["registry_credentials"])
+        self._pause()
         systemd.enable(
             self.changes, "kubelet.service", systemd.show(self.module, ["kubelet.service"])["kubelet.service"]
         )
         kubelet = self.installed.get("kubelet")
         self.changes.exit(version=kubelet.version.split("-")[0] if kubelet else self.wanted)
+
+    def _pause(self) -> None:
+        """Have the image that the runtime itself pulls, which kubelet's logins do not help."""
+        image, socket = self.module.params["pause_image"], self.module.params["runtime_socket"]
+        logins = {entry["registry"] for entry in self.module.params["registry_credentials"]}
+        if image.split("/")[0] not in logins or kubeadm.has_image(image, socket):
+            return
+        try:
+            self.changes.act(f"image {image}", lambda: kubeadm.pull([image], socket), before="", after="pulled\n")
+        except kubeadm.KubeadmError as error:
+            self.module.fail_json(msg=str(error))
 
     def _is_right(self, name: str) -> bool:
         return matches(self.installed[name].version, self.wanted)
@@ -245,6 +261,7 @@ def main() -> None:
             "repository": {"type": "str", "required": True},
             "key_fingerprint": {"type": "str", "required": True, "no_log": False},
             "runtime_socket": {"type": "str", "required": True},
+            "pause_image": {"type": "str", "default": ""},
             "registry_credentials": credentials.ARGUMENT,
             "proxy": PROXY_ARGUMENT,
         },

@@ -79,6 +79,11 @@ options:
         type: list
         elements: str
         default: []
+  mirrored_registries:
+    description: Registries that mirrors are asked for. Docker has mirrors of docker.io only.
+    type: list
+    elements: str
+    default: []
   reference_time:
     description: Seconds since 1970 by the operator's clock. 0 skips the comparison.
     type: float
@@ -587,12 +592,24 @@ class Preflight:
         if wanted == "docker":
             excluded = self.asked["docker_conflicting_packages"]
             found = [*runtime_findings.docker(self.module, self.asked["runtime_packages"], excluded)]
+            self._mirrors()
         else:
             found = [*runtime_findings.containerd_(self.module, self.asked["runtime_packages"])]
         if self.joined:
             found += runtime_findings.change(wanted, runtime_findings.node_runtime())
         for finding in found:
             self.found(*finding)
+
+    def _mirrors(self) -> None:
+        beyond = [registry for registry in self.asked["mirrored_registries"] if registry != "docker.io"]
+        if beyond:
+            self.found(
+                "mirror-ignored",
+                f"Docker has mirrors of docker.io only, and cluster_registry_mirrors names {', '.join(beyond)}.",
+                "Give the mirror's own address instead (cluster_image_registry, cluster_flannel_image_registry, the "
+                "app's manifests), or use containerd.",
+                blocker=False,
+            )
 
     def _package_manager(self) -> None:
         try:
@@ -764,6 +781,7 @@ def main() -> None:
             "repository": {"type": "str", "default": ""},
             "repository_key_fingerprint": {"type": "str", "default": "", "no_log": False},
             "kubernetes_version": {"type": "str", "default": ""},
+            "mirrored_registries": {"type": "list", "elements": "str", "default": []},
             "proxy": PROXY_ARGUMENT,
             "reference_time": {"type": "float", "default": 0},
             "accepted_findings": {"type": "list", "elements": "str", "default": []},

@@ -2,15 +2,20 @@
 
 import argparse
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from unittest import mock
+
+import yaml
 
 from bootstrap.adapters.declaration import load_declaration
 from bootstrap.adapters.templates import JinjaRenderer
 from bootstrap.cli import parser
+from bootstrap.model.variables import Variable
 
 ROOT = Path(__file__).parent.parent.parent
+ADDRESSES = ("_url", "_registry", "_repository", "_mirror")
 
 
 def generated() -> dict[Path, str]:
@@ -23,10 +28,27 @@ def generated() -> dict[Path, str]:
     return {
         Path("docs/variables.md"): render("variables.md.j2", variables=variables).rstrip() + "\n",
         Path("docs/commands.md"): render("commands.md.j2", commands=commands).rstrip() + "\n",
+        Path("docs/mirrors.md"): with_addresses((ROOT / "docs/mirrors.md").read_text(encoding="utf-8"), variables),
         Path("inventory/sample/hosts.yml"): render("sample_hosts.yml.j2"),
         Path("inventory/sample/group_vars/all.yml"): render("sample_variables.yml.j2", variables=variables).rstrip()
         + "\n",
     }
+
+
+def with_addresses(page: str, variables: Iterable[Variable]) -> str:
+    """The page with an example that holds every address there is, each as a site's own servers would have it."""
+    addresses = {one.name: on_site(one.default) for one in variables if one.name.endswith(ADDRESSES)}
+    example = yaml.safe_dump(addresses, sort_keys=False, width=1000)
+    return re.sub(r"(?s)(<!-- every address -->\n```yaml\n).*?(```)", lambda found: found[1] + example + found[2], page)
+
+
+def on_site(address: str) -> str:
+    """An address with the same path on a server of one's own."""
+    scheme, separator, rest = address.rpartition("://")
+    path = rest.partition("/")[2]
+    if separator or not address:
+        return f"{scheme or 'https'}://mirror.example.com/{path}"
+    return "/".join(["registry.example.com:5000", *([path] if path else [])])
 
 
 def every_command(command: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:

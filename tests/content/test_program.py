@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 from bootstrap import __version__
+from bootstrap.adapters.declaration import load_declaration
 from bootstrap.adapters.environment import clean_environment
 from bootstrap.cli import parser
-from tests.content.generate import every_command, generated
+from tests.content.generate import ADDRESSES, every_command, generated
 
 ROOT = Path(__file__).parent.parent.parent
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
@@ -50,6 +51,13 @@ def test_generated_file_is_current(path):
     if path.name == "commands.md" and sys.version_info < (3, 13):
         pytest.skip("this Python words its help differently")
     assert (ROOT / path).read_text() == generated()[path], "run `make docs`"
+
+
+def test_every_address_is_in_the_example_of_a_site():
+    page = (ROOT / "docs/mirrors.md").read_text()
+    names = [name for name in load_declaration().variables if name.endswith(ADDRESSES)]
+    assert names
+    assert [name for name in names if f"\n{name}: " not in page] == []
 
 
 def test_every_documented_command_exists():

@@ -183,7 +183,7 @@ def test_the_interface_for_kubernetes_may_be_switched_off_by_each_of_its_parts(n
 
 
 def test_a_registry_has_its_ca_beside_the_file_that_names_it() -> None:
-    files = containerd.registry_files({"registry.example:5000": "PEM\n\n"})
+    files = containerd.registry_files({"registry.example:5000": "PEM\n\n"}, {})
     directory = "/etc/containerd/certs.d/registry.example:5000"
     assert files[f"{directory}/ca.crt"] == "PEM\n"
     assert tomllib.loads(files[f"{directory}/hosts.toml"]) == {
@@ -203,3 +203,32 @@ def test_a_registry_has_its_ca_beside_the_file_that_names_it() -> None:
 )
 def test_versions_as_containerd_prints_them(printed: str, version: tuple[int, ...] | None) -> None:
     assert containerd.parse_version(printed) == version
+
+
+def test_mirrors_are_asked_before_the_registry() -> None:
+    mirrors = {
+        "docker.io": ["https://mirror.example:5000", "http://other.example"],
+        "ghcr.io": ["http://other.example"],
+    }
+    files = containerd.registry_files({"mirror.example:5000": "PEM"}, mirrors)
+    assert (
+        files["/etc/containerd/certs.d/docker.io/hosts.toml"]
+        == """\
+server = "https://registry-1.docker.io"
+
+[host."https://mirror.example:5000"]
+  capabilities = ["pull", "resolve"]
+  ca = "/etc/containerd/certs.d/mirror.example:5000/ca.crt"
+
+[host."http://other.example"]
+  capabilities = ["pull", "resolve"]
+
+[host."https://registry-1.docker.io"]
+"""
+    )
+    assert sorted(path.removeprefix("/etc/containerd/certs.d/") for path in files) == [
+        "docker.io/hosts.toml",
+        "ghcr.io/hosts.toml",
+        "mirror.example:5000/ca.crt",
+        "mirror.example:5000/hosts.toml",
+    ]

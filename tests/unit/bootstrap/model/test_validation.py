@@ -245,3 +245,10 @@ def test_login_at_a_registry():
         "localhost": {"username": 1, "password": 2},
     }
     assert texts(inventory(cluster_registry_credentials=good)) == []
+
+
+def test_mirrors_are_lists_of_addresses_by_registry():
+    assert texts(inventory(cluster_registry_mirrors={"docker.io": ["https://mirror.example:5000/hub"]})) == []
+    assert "'https://docker.io'" in only(inventory(cluster_registry_mirrors={"https://docker.io": []}))
+    assert "[docker.io]" in only(inventory(cluster_registry_mirrors={"docker.io": "https://mirror.example"}))
+    assert "[docker.io]" in only(inventory(cluster_registry_mirrors={"docker.io": ["mirror.example"]}))
