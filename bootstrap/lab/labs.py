@@ -208,6 +208,11 @@ def inventory(name: str, members: Sequence[Host], files: Path) -> str:
         f"    ansible_ssh_private_key_file: {quoted(str(files / 'key').replace(chr(39), escape))}",
         f"    ansible_ssh_common_args: {quoted(ssh_arguments(files).replace(chr(39), escape))}",
     ]
+    planes = [host.cluster_address or host.address for host in members if host.group == "control_plane"]
+    if len(planes) > 1:
+        # Hosts have numbers from 11 on.
+        address = IPv4Network(f"{planes[0]}/24", strict=False)[9]
+        lines.append(f"    cluster_api_virtual_address: {address}")
     for group in ("control_plane", "workers"):
         own = [host for host in members if host.group == group]
         lines += [f"{group}:", "  hosts:" if own else "  hosts: {}"]

@@ -217,3 +217,18 @@ def test_control_plane_is_lost_under_a_client_and_comes_back(
         f"the one with the address killed under a client: {gap:.1f} s without writes and reads, all "
         f"{len(client.acknowledged)} acknowledged writes kept, etcd whole {back:.0f} s after its start",
     )
+
+
+@pytest.mark.proof
+def test_first_control_plane_is_made_anew(three: Hosts, program: Program) -> None:
+    name = three.host("cp1")
+    subprocess.run(["docker", "rm", "--force", name], check=True, capture_output=True)
+    subprocess.run(["docker", "volume", "rm", f"{name}-var"], check=True, capture_output=True)
+    program.run("lab", "up", "--name", three.name, "--control-planes", "3", "--workers", "0")
+    made = program.run("up", "-i", three.inventory, "--output", "json").summary
+    # On another control plane, what the cluster knew of the old host was removed.
+    assert name in made["changed_by_host"]
+    assert healthy_members(three, "cp2") == 3
+    nodes = kubectl(three, "cp2", "get", "nodes", "--no-headers").splitlines()
+    assert [line.split()[1] for line in nodes] == ["Ready"] * 3
+    assert program.run("up", "-i", three.inventory, "--output", "json").summary["changed"] == 0

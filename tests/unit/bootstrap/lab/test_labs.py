@@ -71,6 +71,14 @@ def test_a_second_network_is_that_of_the_nodes() -> None:
     assert [labs.in_both_networks(host, [SUBNET]) for host in members] == members
 
 
+@pytest.mark.parametrize(("planes", "address"), [(1, None), (3, "10.200.3.9")])
+def test_several_control_planes_get_an_address_for_their_api(planes: int, address: str | None) -> None:
+    members = labs.plan("demo", labs.Shape(control_planes=planes, workers=1), SUBNET)
+    variables = yaml.safe_load(labs.inventory("demo", members, Path("/srv")))["all"]["vars"]
+    assert variables.get("cluster_api_virtual_address") == address
+    assert address not in {host.address for host in members}
+
+
 def test_a_name_that_looks_like_a_boolean_stays_text() -> None:
     text = labs.inventory("on", [], Path("/srv"))
     assert yaml.safe_load(text)["all"]["vars"]["cluster_name"] == "on"
