@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Any
 
-import yaml
-from ansible.errors import AnsibleActionFail
-from ansible.module_utils.urls import open_url
 from ansible.plugins.action import ActionBase
+from ansible_collections.kubestrap.cluster.plugins.plugin_utils.upstream_manifest import containers, fetch
 
 UPSTREAM_REGISTRY = "ghcr.io/flannel-io/"
 
@@ -27,12 +24,11 @@ def fit(objects: list[dict[str, Any]], *, pod_cidr: str, image_registry: str) ->
             network = {**json.loads(obj["data"]["net-conf.json"]), "Network": pod_cidr}
             obj["data"]["net-conf.json"] = json.dumps(network, indent=2) + "\n"
         if obj["kind"] == "DaemonSet":
-            pod = obj["spec"]["template"]["spec"]
-            for container in [*pod.get("initContainers", []), *pod["containers"]]:
+            for container in containers(obj):
                 if container["image"].startswith(UPSTREAM_REGISTRY):
                     name = container["image"].removeprefix(UPSTREAM_REGISTRY)
                     container["image"] = f"{image_registry.rstrip('/')}/{name}"
-            flanneld = next(one for one in pod["containers"] if one["name"] == "kube-flannel")
+            flanneld = next(one for one in containers(obj) if one["name"] == "kube-flannel")
             # Without it flannel takes the interface of the default route, which may not be the one the nodes share.
             flanneld["env"].append({"name": "NODE_ADDRESS", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}})
             flanneld["args"].append("--iface=$(NODE_ADDRESS)")
@@ -55,20 +51,6 @@ class ActionModule(ActionBase):
                 "image_registry": {"type": "str", "required": True},
             }
         )
-        url = arguments["url"]
-        try:
-            content = open_url(url, timeout=30).read()
-        except OSError as error:
-            raise AnsibleActionFail(
-                f"flannel's manifest cannot be downloaded from {url}: {error}. This happens on the operator's machine; "
-                "cluster_flannel_manifest_url says where from."
-            ) from error
-        found = hashlib.sha256(content).hexdigest()
-        if found != arguments["sha256"]:
-            raise AnsibleActionFail(
-                f"What {url} serves is not the expected manifest: its sha256 is {found}, not {arguments['sha256']}. "
-                "Nothing was applied. If this is another version on purpose, set cluster_flannel_manifest_sha256."
-            )
-        objects = [document for document in yaml.safe_load_all(content) if document]
+        objects = fetch(arguments["url"], arguments["sha256"], what="flannel", variable="cluster_flannel_manifest_url")
         fitted = fit(objects, pod_cidr=arguments["pod_cidr"], image_registry=arguments["image_registry"])
         return {"changed": False, "objects": fitted}

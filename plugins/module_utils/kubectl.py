@@ -133,6 +133,35 @@ def is_ready(obj: dict[str, Any]) -> bool:
     return condition(obj, "Ready").get("status") == "True"
 
 
+def pod_state(pod: Optional[dict[str, Any]]) -> str:
+    """Return in a few words what a pod waits for."""
+    if pod is None:
+        return "not scheduled yet"
+    status = pod.get("status", {})
+    for container in (status.get("initContainerStatuses") or []) + (status.get("containerStatuses") or []):
+        waiting = container.get("state", {}).get("waiting")
+        if waiting:
+            return f"{waiting.get('reason', 'waiting')} {waiting.get('message', '')}".strip()
+    scheduled = condition(pod, "PodScheduled")
+    if scheduled.get("status") == "False":
+        return scheduled.get("message", "unschedulable")
+    return status.get("phase", "unknown")
+
+
+def rolled_out(workload: dict[str, Any]) -> bool:
+    """Tell whether every replica runs the newest version and no old one is left."""
+    status = workload.get("status") or {}
+    if status.get("observedGeneration", 0) < workload["metadata"]["generation"]:
+        return False
+    if workload["kind"] == "DaemonSet":
+        wanted = status.get("desiredNumberScheduled", 0)
+        return wanted == status.get("updatedNumberScheduled", 0) == status.get("numberReady", 0)
+    wanted = workload["spec"].get("replicas", 1)
+    return bool(
+        wanted == status.get("updatedReplicas", 0) == status.get("replicas", 0) == status.get("readyReplicas", 0)
+    )
+
+
 def address_of(node: dict[str, Any]) -> str:
     """Return the address of a node inside the cluster, empty while it has none."""
     for entry in node.get("status", {}).get("addresses") or []:

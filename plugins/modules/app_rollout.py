@@ -70,6 +70,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import (
     condition,
     is_ours,
     is_ready,
+    rolled_out,
 )
 
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
@@ -164,20 +165,6 @@ class App:
 
     def _in_namespace(self, obj: dict[str, Any], *arguments: str) -> list[dict[str, Any]]:
         return self.kubectl.items(f"--namespace={obj['metadata']['namespace']}", *arguments)
-
-
-def rolled_out(workload: dict[str, Any]) -> bool:
-    """Tell whether every replica runs the newest version and no old one is left."""
-    status = workload.get("status") or {}
-    if status.get("observedGeneration", 0) < workload["metadata"]["generation"]:
-        return False
-    if workload["kind"] == "DaemonSet":
-        wanted = status.get("desiredNumberScheduled", 0)
-        return wanted == status.get("updatedNumberScheduled", 0) == status.get("numberReady", 0)
-    wanted = workload["spec"].get("replicas", 1)
-    return bool(
-        wanted == status.get("updatedReplicas", 0) == status.get("replicas", 0) == status.get("readyReplicas", 0)
-    )
 
 
 def stale(pods: list[dict[str, Any]], local_images: dict[str, str]) -> list[str]:

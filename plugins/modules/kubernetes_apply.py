@@ -54,6 +54,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import (
     KubectlError,
     as_list,
     is_ours,
+    pod_state,
 )
 from ansible_collections.kubestrap.cluster.plugins.module_utils.refusals import explain
 
@@ -236,26 +237,16 @@ def wait_for_daemonset(kubectl: Kubectl, name: str, timeout: int) -> None:
         if time.monotonic() > deadline:
             labels = ",".join(f"{k}={v}" for k, v in daemonset["spec"]["selector"]["matchLabels"].items())
             pods = kubectl.items(f"--namespace={namespace}", "get", "pods", f"--selector={labels}")
-            reasons = [f"  {pod['spec'].get('nodeName', 'no node')}: {why_not_ready(pod)}" for pod in pods]
+            reasons = [f"  {pod['spec'].get('nodeName', 'no node')}: {pod_state(pod)}" for pod in pods]
             raise KubectlError(
                 "\n".join(
                     [
                         f"DaemonSet {namespace}/{name} does not run on every node after {timeout} s.",
-                        *filter(None, reasons),
+                        *reasons,
                     ]
                 )
             )
         time.sleep(0.5)
-
-
-def why_not_ready(pod: dict[str, Any]) -> str:
-    """Return in a few words what a pod waits for."""
-    status = pod.get("status", {})
-    for container in (status.get("initContainerStatuses") or []) + (status.get("containerStatuses") or []):
-        waiting = container.get("state", {}).get("waiting")
-        if waiting and waiting.get("reason") not in ("PodInitializing", "ContainerCreating"):
-            return f"{container['name']}: {waiting.get('reason')} {waiting.get('message', '')}".strip()
-    return status.get("phase", "Unknown")
 
 
 def main() -> None:
