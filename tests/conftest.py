@@ -142,10 +142,10 @@ class Hosts:
             text=True,
         ).stdout
 
-    def kubectl(self, *arguments: str) -> str:
+    def kubectl(self, *arguments: str, stdin: str = "") -> str:
         """What kubectl prints on the control plane."""
-        command = ["docker", "exec", self.host("cp1"), "kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf"]
-        return subprocess.run([*command, *arguments], check=True, capture_output=True, text=True).stdout
+        command = ["docker", "exec", "-i", self.host("cp1"), "kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf"]
+        return subprocess.run([*command, *arguments], input=stdin, check=True, capture_output=True, text=True).stdout
 
 
 @pytest.fixture(scope="session")

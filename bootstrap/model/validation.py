@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from ipaddress import IPv4Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
 from typing import Any
 
 from bootstrap.model.cluster import CONTROL_PLANE_GROUP, MINIKUBE_GROUP, WORKERS_GROUP, Inventory
@@ -15,6 +15,7 @@ from bootstrap.model.versions import version_problem
 NODE_PREFIX = 24
 """Every node gets this share of the pods' network."""
 
+_POOL = "cluster_metallb_addresses"
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _REGISTRY = r"[A-Za-z0-9.-]+(:\d{1,5})?"
 _GROUPS = (CONTROL_PLANE_GROUP, WORKERS_GROUP)
@@ -37,6 +38,7 @@ def validate(inventory: Inventory, declaration: Declaration) -> tuple[Problem, .
         *_variable_problems(inventory, declaration),
         *_network_problems(inventory, declaration),
         *_api_problems(inventory, declaration),
+        *_load_balancer_problems(inventory, declaration),
     )
 
 
@@ -210,6 +212,64 @@ def _addresses(inventory: Inventory, host: str) -> Iterator[Any]:
             yield address
 
 
+def _load_balancer_problems(inventory: Inventory, declaration: Declaration) -> Iterator[Problem]:
+    members = _members(inventory)
+    shared = inventory.variables.get(members[0], {}) if members else {}
+    addons, ranges = shared.get("cluster_addons", []), shared.get(_POOL, [])
+    if is_template(addons) or is_template(ranges) or "metallb" not in addons or not isinstance(ranges, list | tuple):
+        return
+    if not ranges:
+        text = (
+            f"cluster_addons has metallb, which needs {_POOL}: free addresses of the network the hosts share, such as "
+            "[192.0.2.240-192.0.2.250]"
+        )
+        yield Problem(text=text, variable="cluster_addons")
+    taken = [
+        (name, shared.get(name, declaration.default(name))) for name in ("cluster_pod_cidr", "cluster_service_cidr")
+    ]
+    taken.append(("cluster_api_endpoint", str(shared.get("cluster_api_endpoint", "")).rpartition(":")[0]))
+    taken.append((_VIRTUAL_ADDRESS, shared.get(_VIRTUAL_ADDRESS, "")))
+    for host in members:
+        values = inventory.variables.get(host, {})
+        taken += [(host, values.get("ansible_host", host)), (host, values.get("cluster_node_address", ""))]
+    for part in ranges:
+        if _range_problem(part) is not None:
+            continue
+        low, high = _bounds(part)
+        for name, value in taken:
+            try:
+                other = ip_network(str(value))
+            except ValueError:
+                continue
+            if other.version == low.version and low <= other[-1] and other[0] <= high:
+                whose = f"the host {name}" if name in members else name
+                text = f"{_POOL} {part} overlaps {whose} ({value}); choose addresses that nothing else has"
+                yield Problem(text=text, variable=_POOL)
+
+
+def _bounds(value: str) -> tuple[IPv4Address, IPv4Address]:
+    first, _, last = value.partition("-")
+    if last:
+        return IPv4Address(first.strip()), IPv4Address(last.strip())
+    network = IPv4Network(value)
+    return network[0], network[-1]
+
+
+def _range_problem(value: Any) -> str | None:
+    first, _, last = str(value).partition("-")
+    if not last:
+        return _cidr_problem(value)
+    try:
+        low, high = _bounds(str(value))
+    except ValueError:
+        return f"is {value!r}, but must be FIRST-LAST with two IPv4 addresses, or a network such as 192.0.2.240/28"
+    return None if low <= high else f"is {value!r}, but {first.strip()} comes after {last.strip()}"
+
+
+def _ranges_problem(value: Sequence[Any]) -> str | None:
+    return next((f"item {n} {problem}" for n, part in enumerate(value, 1) if (problem := _range_problem(part))), None)
+
+
 def _address(value: Any) -> Any:
     try:
         return ip_address(str(value))
@@ -340,6 +400,10 @@ _RULES: dict[str, Callable[[Any], str | None]] = {
     "cluster_flannel_manifest_sha256": _SHA256,
     "cluster_cri_dockerd_sha256": _digests_problem,
     "cluster_minikube_sha256": _digests_problem,
+    "cluster_metrics_server_manifest_sha256": _digests_problem,
+    "cluster_local_path_manifest_sha256": _digests_problem,
+    "cluster_metallb_manifest_sha256": _digests_problem,
+    "cluster_metallb_addresses": _ranges_problem,
     "cluster_kubernetes_repository_key_fingerprint": _matches(
         r"[0-9a-fA-F ]{40,50}", "a fingerprint of 40 hexadecimal digits"
     ),

@@ -79,15 +79,21 @@ def value_problem(value: Any, variable: Variable) -> str | None:
         return None
     if problem := _type_problem(value, variable.type):
         return problem
-    if variable.choices and str(value) not in variable.choices:
-        close = get_close_matches(str(value), variable.choices, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        return f"is {value!r}, but must be one of: {', '.join(variable.choices)}{hint}"
-    if variable.type == "list" and variable.elements:
-        for index, element in enumerate(value):
-            if problem := _type_problem(element, variable.elements):
-                return f"item {index + 1} {problem}"
+    if variable.type != "list":
+        return _choice_problem(value, variable)
+    for index, element in enumerate(value):
+        problem = _type_problem(element, variable.elements or "raw") or _choice_problem(element, variable)
+        if problem:
+            return f"item {index + 1} {problem}"
     return None
+
+
+def _choice_problem(value: Any, variable: Variable) -> str | None:
+    if not variable.choices or str(value) in variable.choices:
+        return None
+    close = get_close_matches(str(value), variable.choices, n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return f"is {value!r}, but must be one of: {', '.join(variable.choices)}{hint}"
 
 
 def _type_problem(value: Any, wanted: str) -> str | None:  # noqa: C901, PLR0911 - one case a type

@@ -6,6 +6,7 @@ Runs on the operator's machine: it costs no connection.
 from __future__ import annotations
 
 from collections import defaultdict
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
@@ -112,11 +113,27 @@ def compare_hosts(host: str, facts: dict[str, Facts], api_endpoint: str) -> list
     return findings
 
 
+def in_pool(pool: list[str], addresses: list[str]) -> list[str]:
+    """Return those of a host's addresses that lie in one of the ranges (FIRST-LAST) and networks of a pool."""
+    found = []
+    for part in pool:
+        first, _, last = part.partition("-")
+        if last:
+            low, high = ip_address(first.strip()), ip_address(last.strip())
+        else:
+            network = ip_network(part)
+            low, high = network[0], network[-1]
+        found += [one for one in addresses if ip_address(one).version == low.version and low <= ip_address(one) <= high]
+    return found
+
+
 class ActionModule(ActionBase):
     """The verdict for one host."""
 
     _requires_connection = False
-    _VALID_ARGS = frozenset({"findings", "api_endpoint", "required_hosts", "accepted_findings", "stop"})
+    _VALID_ARGS = frozenset(
+        {"findings", "api_endpoint", "required_hosts", "load_balancer_addresses", "accepted_findings", "stop"}
+    )
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the findings of the comparison; fail when anything blocks and `stop` is true."""
@@ -127,6 +144,7 @@ class ActionModule(ActionBase):
                 "findings": {"type": "list", "elements": "dict", "required": True},
                 "api_endpoint": {"type": "str", "default": ""},
                 "required_hosts": {"type": "list", "elements": "str", "default": []},
+                "load_balancer_addresses": {"type": "list", "elements": "str", "default": []},
                 "accepted_findings": {"type": "list", "elements": "str", "default": []},
                 "stop": {"type": "bool", "default": True},
             }
@@ -143,6 +161,17 @@ class ActionModule(ActionBase):
             *compare_hosts(host, facts, asked["api_endpoint"]),
             *compare_control_planes(host, facts, asked["required_hosts"]),
         ]
+        taken = in_pool(asked["load_balancer_addresses"], facts[host].get("addresses", []))
+        if taken:
+            compared.append(
+                {
+                    "id": "load-balancer-address-taken",
+                    "severity": "blocker",
+                    "evidence": f"The host has {', '.join(taken)}, which is among the addresses that are to be handed "
+                    f"out: {', '.join(asked['load_balancer_addresses'])}.",
+                    "fix": "Choose addresses that nobody has (cluster_metallb_addresses).",
+                }
+            )
         for finding in compared:
             if finding["id"] in asked["accepted_findings"]:
                 finding["severity"] = "warning"

@@ -145,7 +145,8 @@ def pod_state(pod: Optional[dict[str, Any]]) -> str:
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
         return scheduled.get("message", "unschedulable")
-    return status.get("phase", "unknown")
+    # Such as Evicted, with what the node is short of.
+    return " ".join(filter(None, [status.get("phase", "unknown"), status.get("reason"), status.get("message")]))
 
 
 def rolled_out(workload: dict[str, Any]) -> bool:

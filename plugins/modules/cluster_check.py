@@ -10,7 +10,7 @@ description:
   - With O(step=look), tells what nodes there are. Changes nothing.
   - With O(step=start), waits until the nodes and the cluster's DNS are ready, starts a DaemonSet of the pause image
     that every node has anyway, and proves that C(kubectl exec) and C(kubectl logs) work on the nodes. The result is
-    what M(kubestrap.cluster.pod_probe) needs on each host.
+    what M(kubestrap.cluster.pod_probe) needs on each host, and the fact C(kubestrap_addons), the add-ons seen.
   - With O(step=finish), removes the DaemonSet and gives the verdict over all O(problems).
   - Reports no change, because nothing is left behind, but for one thing. With several control planes, DNS whose pods
     are all on one node is spread over the nodes.
@@ -59,6 +59,7 @@ from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubestrap.cluster.plugins.module_utils import kubeadm
+from ansible_collections.kubestrap.cluster.plugins.module_utils.addons import addon_of
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import (
     Kubectl,
     KubectlError,
@@ -66,11 +67,15 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import (
     condition,
     describe_node,
     is_ready,
+    pod_state,
+    rolled_out,
 )
 
 NAMESPACE = "kube-system"
 NAME = "kubestrap-check"
 SIDE_BY_SIDE = 8
+# Namespaces for the label of add-ons only.
+LOOKED_AT = "nodes,pods,deployments,services,namespaces"
 
 
 class CheckError(Exception):
@@ -137,7 +142,7 @@ class Check:
         self.kubectl.run("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=as_list([pods]))
         deadline = time.monotonic() + self.params["timeout"]
         while True:
-            objects = self.kubectl.items("--namespace", NAMESPACE, "get", "nodes,pods,deployments,services")
+            objects = self.kubectl.items("--namespace", NAMESPACE, "get", LOOKED_AT)
             waiting = self.waits_for(objects)
             if not waiting and not self.changed and dns_is_crowded(objects):
                 # Started when there was one node. Were that lost, there would be no DNS for minutes.
@@ -157,6 +162,7 @@ class Check:
         self.exec_and_logs(pods, objects)
         return {
             "nodes": [describe_node(obj) for obj in objects if obj["kind"] == "Node"],
+            "ansible_facts": {"kubestrap_addons": sorted({addon_of(obj) for obj in objects} - {""})},
             "pods": [
                 {"node": node, "uid": pod["metadata"]["uid"], "address": pod["status"]["podIP"]}
                 for node, pod in sorted(pods.items())
@@ -307,37 +313,12 @@ def dns_pods(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def rolled_out(deployment: dict[str, Any]) -> bool:
-    """Tell whether only pods of the newest template are left, and all are ready."""
-    status, wanted = deployment["status"], deployment["spec"]["replicas"]
-    return (
-        status.get("observedGeneration") == deployment["metadata"]["generation"]
-        and status.get("updatedReplicas", 0) == status.get("replicas", 0) == status.get("readyReplicas", 0) == wanted
-    )
-
-
 def dns_is_crowded(objects: list[dict[str, Any]]) -> bool:
     """Tell whether all DNS pods are on one node, in a cluster made to survive the loss of one."""
     nodes = [obj for obj in objects if obj["kind"] == "Node" and is_ready(obj) and not obj["spec"].get("unschedulable")]
     planes = [node for node in nodes if kubeadm.CONTROL_PLANE_ROLE in (node["metadata"].get("labels") or {})]
     pods = [pod for pod in dns_pods(objects) if "deletionTimestamp" not in pod["metadata"]]
     return len(planes) > 1 and len(pods) > 1 and len({pod["spec"].get("nodeName") for pod in pods}) == 1
-
-
-def pod_state(pod: Optional[dict[str, Any]]) -> str:
-    """Return in a few words what a pod waits for."""
-    if pod is None:
-        return "not scheduled yet"
-    status = pod.get("status", {})
-    for container in (status.get("initContainerStatuses") or []) + (status.get("containerStatuses") or []):
-        waiting = container.get("state", {}).get("waiting")
-        if waiting:
-            return f"{waiting.get('reason', 'waiting')} {waiting.get('message', '')}".strip()
-    scheduled = condition(pod, "PodScheduled")
-    if scheduled.get("status") == "False":
-        return scheduled.get("message", "unschedulable")
-    # Such as Evicted, with what the node is short of.
-    return " ".join(filter(None, [status.get("phase", "unknown"), status.get("reason"), status.get("message")]))
 
 
 def in_words(message: str) -> str:

@@ -26,6 +26,11 @@ options:
     type: list
     elements: str
     default: []
+  load_balancer_addresses:
+    description: Ranges (FIRST-LAST) and networks that are to be handed out, which no host may have.
+    type: list
+    elements: str
+    default: []
   accepted_findings:
     description: IDs of blockers the user accepts; they become warnings.
     type: list

@@ -7,6 +7,10 @@ import json
 import pathlib
 import sys
 import tarfile
+import urllib.parse
+from collections.abc import Mapping
+
+import yaml
 
 from bootstrap.errors import KubestrapError
 from tests.upstream import debian, images, packages, recipes, servers
@@ -16,6 +20,8 @@ from tests.upstream.tools import UpstreamError, end_running, need, say
 
 _CRI_DOCKERD_ARCHIVE = f"cri-dockerd-{recipes.CRI_DOCKERD.removeprefix('v')}.{recipes.ARCHITECTURE}.tgz"
 _FLANNEL_MANIFEST = "kube-flannel.yml"
+_ADDONS = ("metrics_server", "local_path", "metallb")
+_DEFAULTS = pathlib.Path(__file__).parents[2] / "roles/cluster/defaults/main.yml"
 
 
 def build(cache: Cache) -> None:
@@ -39,13 +45,9 @@ def build(cache: Cache) -> None:
             raise
     cluster, others, debian_programs, key = lanes
     built = {**cluster.result(), **others.result()}
-    userland = debian_programs.result() / debian.USERLAND
+    debian_programs.result()
     repository = packages.repository(cache, built, key.result())
-    shelf = _shelf(cache)
-    for image in recipes.IMAGES:
-        made = images.build(cache, image, built, userland)
-        for name in image.names:
-            images.publish(shelf, name, made)
+    _publish(cache, recipes.IMAGES, built)
     files = _files(cache)
     _point(files / packages.repository_path(), repository)
     _point(files / _CRI_DOCKERD_ARCHIVE, _cri_dockerd_archive(cache, built["cri-dockerd"]))
@@ -56,6 +58,33 @@ def build(cache: Cache) -> None:
 
 def _build_all(cache: Cache, go: Go, *builds: recipes.GoBuild) -> dict[str, pathlib.Path]:
     return {program.name: go.build(cache, one) / program.name for one in builds for program in one.programs}
+
+
+def _publish(cache: Cache, wanted: tuple[recipes.Image, ...], built: dict[str, pathlib.Path]) -> None:
+    userland = debian.programs(cache) / debian.USERLAND
+    for image in wanted:
+        made = images.build(cache, image, built, userland)
+        for name in image.names:
+            images.publish(_shelf(cache), name, made)
+
+
+def build_addons(cache: Cache) -> dict[str, str]:
+    """Build what add-ons need; for each, the path of its manifests, which are where the servers find them.
+
+    The digests stay those of the defaults: manifests that are not what upstream publishes are refused.
+    """
+    go = Go()
+    _publish(cache, recipes.ADDON_IMAGES, _build_all(cache, go, *recipes.ADDON_BUILDS))
+    defaults = yaml.safe_load(_DEFAULTS.read_text())
+    paths = {}
+    for addon in _ADDONS:
+        paths[addon] = urllib.parse.urlsplit(defaults[f"cluster_{addon}_manifest_url"]).path.removeprefix("/")
+        for file in defaults[f"cluster_{addon}_manifest_sha256"]:
+            path = paths[addon].replace("{file}", file)
+            owner, repository, _, inside = path.split("/", 3)
+            module, version = recipes.ADDON_MANIFESTS[f"{owner}/{repository}"]
+            _point(_files(cache) / path, go.module_file(module, version, inside))
+    return paths
 
 
 def _shelf(cache: Cache) -> pathlib.Path:
@@ -72,6 +101,18 @@ def _kubectl(cache: Cache) -> pathlib.Path:
 
 def _variables(cache: Cache) -> pathlib.Path:
     return cache.directory("servers") / "variables.yml"
+
+
+def _addon_variables(cache: Cache) -> pathlib.Path:
+    return cache.directory("servers") / "addons.yml"
+
+
+def _write_variables(path: pathlib.Path, command: str, variables: Mapping[str, object]) -> pathlib.Path:
+    unfinished = path.with_name(f".{path.name}")
+    # JSON is YAML.
+    unfinished.write_text(f"# Written by `python -m tests.upstream {command}`\n{json.dumps(variables, indent=2)}\n")
+    unfinished.rename(path)
+    return path
 
 
 def _point(link: pathlib.Path, target: pathlib.Path) -> None:
@@ -99,13 +140,18 @@ def _owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
     return member
 
 
-def up(cache: Cache) -> pathlib.Path:
-    """Build, start the servers, write the variables file; its path."""
+def serve(cache: Cache) -> tuple[str, str]:
+    """Build, start the servers; the addresses of the registry and the files."""
     address = servers.ensure_network()
     build(cache)
     program = debian.programs(cache) / debian.REGISTRY_PROGRAM
     registry = servers.ensure_registry(cache, program, _shelf(cache), address)
-    files = "http://" + servers.ensure_files(cache, _files(cache), f"/{_FLANNEL_MANIFEST}", address)
+    return registry, "http://" + servers.ensure_files(cache, _files(cache), f"/{_FLANNEL_MANIFEST}", address)
+
+
+def up(cache: Cache) -> pathlib.Path:
+    """Build, start the servers, write the variables file; its path."""
+    registry, files = serve(cache)
     with (_files(cache) / _CRI_DOCKERD_ARCHIVE).open("rb") as archive:
         digest = hashlib.file_digest(archive, "sha256").hexdigest()
     variables = {
@@ -118,12 +164,17 @@ def up(cache: Cache) -> pathlib.Path:
         "cluster_cri_dockerd_sha256": {recipes.ARCHITECTURE: digest},
         "cluster_flannel_manifest_url": f"{files}/{_FLANNEL_MANIFEST}",
     }
-    path = _variables(cache)
-    unfinished = path.with_name(f".{path.name}")
-    # JSON is YAML.
-    unfinished.write_text("# Written by `python -m tests.upstream up`\n" + json.dumps(variables, indent=2) + "\n")
-    unfinished.rename(path)
-    return path
+    return _write_variables(_variables(cache), "up", variables)
+
+
+def addons(cache: Cache) -> pathlib.Path:
+    """The same for the add-ons; the path of a variables file that is to be used beside the other."""
+    registry, files = serve(cache)
+    variables = {}
+    for addon, path in build_addons(cache).items():
+        variables[f"cluster_{addon}_manifest_url"] = f"{files}/{path}"
+        variables[f"cluster_{addon}_image_registry"] = registry
+    return _write_variables(_addon_variables(cache), "addons", variables)
 
 
 def down(cache: Cache) -> None:
@@ -132,6 +183,7 @@ def down(cache: Cache) -> None:
         say(f"{name}: stopped" if servers.Server(cache, name).stop() else f"{name}: did not run")
     servers.remove_network()
     _variables(cache).unlink(missing_ok=True)
+    _addon_variables(cache).unlink(missing_ok=True)
 
 
 def status(cache: Cache) -> bool:
@@ -153,6 +205,7 @@ _COMMANDS = {
     "down": "stop the servers; what was built stays in the cache",
     "status": "print where the servers answer; exit code 1 when one does not run",
     "build": "build what is missing, start nothing",
+    "addons": "the same as up and for the add-ons too; print the path of their own variables file",
     "variables": "print the path of the variables file",
     "kubectl": "print the path of a kubectl for this machine",
 }
@@ -175,6 +228,8 @@ def _run(command: str, cache: Cache) -> int:
             print(up(cache))
         elif command == "build":
             build(cache)
+        elif command == "addons":
+            print(addons(cache))
         else:
             down(cache)
     return 0

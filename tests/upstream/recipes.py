@@ -19,6 +19,10 @@ FLANNEL = "v0.28.4"
 FLANNEL_CNI_IMAGE_TAG = "v1.9.1-flannel1"
 CRI_DOCKERD = "v0.4.3"
 PAUSE = "3.10.2"
+METRICS_SERVER = "v0.9.0"
+METALLB = "v0.15.2"
+LOCAL_PATH = "v0.0.30"
+BUSYBOX = "1.37.0"
 
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 MINOR = KUBERNETES.rpartition(".")[0]
@@ -161,6 +165,48 @@ CRI_DOCKERD_DAEMON = GoBuild(
     },
 )
 
+# With the cluster's version of Kubernetes' modules.
+METRICS_SERVER_PROGRAM = GoBuild(
+    name="metrics-server",
+    modules={**_CLUSTER_MODULES, "sigs.k8s.io/metrics-server": METRICS_SERVER},
+    replaced_like="k8s.io/kubernetes",
+    staging=CLUSTER.staging,
+    programs=(Program("sigs.k8s.io/metrics-server/cmd/metrics-server", "metrics-server"),),
+    linker_variables={"k8s.io/client-go/pkg/version.gitVersion": METRICS_SERVER},
+)
+
+METALLB_PROGRAMS = GoBuild(
+    name="MetalLB",
+    modules={"go.universe.tf/metallb": METALLB},
+    programs=(
+        Program("go.universe.tf/metallb/controller", "controller"),
+        Program("go.universe.tf/metallb/speaker", "speaker"),
+    ),
+)
+
+LOCAL_PATH_PROVISIONER = GoBuild(
+    name="local-path-provisioner",
+    modules={
+        **_CLUSTER_MODULES,
+        # As the cluster's programs have them in the end: the version is part of what a compiled package is known by.
+        **{f"k8s.io/{name}": CLUSTER.staging for name in ("api", "apimachinery", "streaming")},
+        "golang.org/x/oauth2": "v0.36.0",
+        "github.com/rancher/local-path-provisioner": LOCAL_PATH,
+    },
+    replaced_like="k8s.io/kubernetes",
+    staging=CLUSTER.staging,
+    programs=(Program("github.com/rancher/local-path-provisioner", "local-path-provisioner"),),
+    linker_variables={"main.VERSION": LOCAL_PATH},
+)
+
+ADDON_BUILDS = (METRICS_SERVER_PROGRAM, METALLB_PROGRAMS, LOCAL_PATH_PROVISIONER)
+# Repository of an add-on's manifests to the module, and its version, that holds the same files.
+ADDON_MANIFESTS = {
+    "kubernetes-sigs/metrics-server": ("sigs.k8s.io/metrics-server", METRICS_SERVER),
+    "metallb/metallb": ("go.universe.tf/metallb", METALLB),
+    "rancher/local-path-provisioner": ("github.com/rancher/local-path-provisioner", LOCAL_PATH),
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Image:
@@ -204,6 +250,25 @@ IMAGES = (
     Image(
         names=(f"flannel-io/flannel-cni-plugin:{FLANNEL_CNI_IMAGE_TAG}",), files={"flannel": "flannel"}, userland=True
     ),
+)
+
+ADDON_IMAGES = (
+    Image(
+        names=(f"metrics-server/metrics-server:{METRICS_SERVER}",),
+        files={"metrics-server": "metrics-server"},
+        entrypoint=("/metrics-server",),
+        user="65534",
+    ),
+    *(
+        Image(names=(f"metallb/{name}:{METALLB}",), files={name: name}, entrypoint=(f"/{name}",))
+        for name in ("controller", "speaker")
+    ),
+    Image(
+        names=(f"rancher/local-path-provisioner:{LOCAL_PATH}",),
+        files={"usr/bin/local-path-provisioner": "local-path-provisioner"},
+    ),
+    # local-path makes and removes directories with its shell.
+    Image(names=(f"library/busybox:{BUSYBOX}",), files={}, userland=True),
 )
 
 # Programs of Debian that kube-proxy, flannel and the containers that only copy files call.

@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import rolled_out
 from ansible_collections.kubestrap.cluster.plugins.modules import app_rollout
 from ansible_collections.kubestrap.cluster.plugins.modules.app_rollout import RolloutError
 
@@ -70,7 +71,7 @@ NODE = {
     ],
 )
 def test_rolled_out_means_all_new_and_none_old(status: dict[str, int], expected: bool) -> None:
-    assert app_rollout.rolled_out(deployment(**status)) is expected
+    assert rolled_out(deployment(**status)) is expected
 
 
 @pytest.mark.parametrize(

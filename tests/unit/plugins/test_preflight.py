@@ -1,7 +1,11 @@
 from typing import Any
 
 import pytest
-from ansible_collections.kubestrap.cluster.plugins.action.preflight_verdict import compare_control_planes, compare_hosts
+from ansible_collections.kubestrap.cluster.plugins.action.preflight_verdict import (
+    compare_control_planes,
+    compare_hosts,
+    in_pool,
+)
 from ansible_collections.kubestrap.cluster.plugins.modules.preflight import (
     is_loopback,
     network_of,
@@ -147,3 +151,9 @@ def test_virtual_address_of_somebody_else_is_told_and_our_own_is_not() -> None:
     assert together(facts)["b"] == ["virtual-address-taken"]
     assert together({**facts, "a": host("a", addresses=["10.0.0.10"])})["b"] == []
     assert together({**facts, "a": host("a", is_control_plane=True)})["b"] == []
+
+
+def test_address_that_is_to_be_handed_out_is_no_hosts() -> None:
+    pool = ["192.0.2.200-192.0.2.210", "198.51.100.0/30"]
+    assert in_pool(pool, ["192.0.2.11", "2001:db8::1"]) == []
+    assert in_pool(pool, ["192.0.2.205", "198.51.100.3"]) == ["192.0.2.205", "198.51.100.3"]

@@ -4,12 +4,18 @@ import pathlib
 
 from tests.upstream import golang, recipes
 
-BUILDS = (recipes.CLUSTER, recipes.FLANNEL_DAEMON, recipes.FLANNEL_CNI_PLUGIN, recipes.CRI_DOCKERD_DAEMON)
+BUILDS = (
+    recipes.CLUSTER,
+    recipes.FLANNEL_DAEMON,
+    recipes.FLANNEL_CNI_PLUGIN,
+    recipes.CRI_DOCKERD_DAEMON,
+    *recipes.ADDON_BUILDS,
+)
 BUILT = {program.name for build in BUILDS for program in build.programs}
 
 
 def test_everything_packed_is_built() -> None:
-    for image in recipes.IMAGES:
+    for image in (*recipes.IMAGES, *recipes.ADDON_IMAGES):
         assert set(image.files.values()) <= BUILT
     for package in recipes.PACKAGES:
         assert set(package.programs.values()) <= BUILT

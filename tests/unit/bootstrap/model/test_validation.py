@@ -252,3 +252,47 @@ def test_mirrors_are_lists_of_addresses_by_registry():
     assert "'https://docker.io'" in only(inventory(cluster_registry_mirrors={"https://docker.io": []}))
     assert "[docker.io]" in only(inventory(cluster_registry_mirrors={"docker.io": "https://mirror.example"}))
     assert "[docker.io]" in only(inventory(cluster_registry_mirrors={"docker.io": ["mirror.example"]}))
+
+
+def metallb(*addresses, **shared):
+    return inventory(cluster_addons=["metallb"], cluster_metallb_addresses=list(addresses), **shared)
+
+
+def test_addresses_for_load_balancers_that_nobody_has():
+    assert texts(metallb("192.0.2.200-192.0.2.210", "198.51.100.0/28")) == []
+
+
+def test_mistyped_addon():
+    assert "did you mean metrics-server?" in only(inventory(cluster_addons=["metric-server"]))
+
+
+def test_metallb_needs_addresses():
+    assert "cluster_metallb_addresses" in only(metallb())
+
+
+@pytest.mark.parametrize(
+    ("address", "shared", "whose"),
+    [
+        ("192.0.2.1-192.0.2.1", {}, "the host cp"),
+        ("192.0.2.0/30", {"cluster_pod_cidr": "10.1.0.0/16"}, "the host cp"),
+        ("10.244.3.0/24", {}, "cluster_pod_cidr"),
+        ("10.96.0.0-10.96.0.9", {}, "cluster_service_cidr"),
+        ("192.0.2.200-192.0.2.210", {"cluster_api_endpoint": "192.0.2.205:6443"}, "cluster_api_endpoint"),
+        ("192.0.2.200/30", {"cluster_api_virtual_address": "192.0.2.201"}, "cluster_api_virtual_address"),
+        ("198.51.100.7/32", {"hosts": {"w1": {"cluster_node_address": "198.51.100.7"}}}, "the host w1"),
+    ],
+)
+def test_addresses_for_load_balancers_that_something_has(address, shared, whose):
+    assert any(f"overlaps {whose}" in text for text in texts(metallb(address, **shared)))
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [("192.0.2.9-192.0.2.1", "comes after"), ("192.0.2.9", "network such as"), ("a-b", "FIRST-LAST")],
+)
+def test_addresses_for_load_balancers_that_are_none(address, expected):
+    assert expected in only(metallb(address))
+
+
+def test_digest_of_a_manifest():
+    assert "SHA-256" in only(inventory(cluster_metallb_manifest_sha256={"x.yaml": "abc"}))
