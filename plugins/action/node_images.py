@@ -1,4 +1,4 @@
-"""Bring images from the operator's machine to a host, straight into its Docker: no registry, no temporary file."""
+"""Bring images from the operator's machine to a host, straight into its runtime: no registry, no temporary file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from ansible import constants as C  # noqa: N812 - its name everywhere
 from ansible.errors import AnsibleActionFail
@@ -23,8 +23,30 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.manifests import
 )
 from ansible_collections.kubestrap.cluster.plugins.plugin_utils.shared_output import shared_output
 
-DESCRIBE = "docker image inspect {name}"
-LOAD = "docker load --quiet"
+
+class Runtime(NamedTuple):
+    """How a container runtime is spoken to on a host.
+
+    Attributes:
+        describe: Command that describes an image, C({name}).
+        load: Command that takes an archive from its standard input.
+        image: Where in the answer of `describe` the image is.
+    """
+
+    describe: str
+    load: str
+    image: tuple[Any, ...]
+
+
+RUNTIMES = {
+    "docker": Runtime(describe="docker image inspect {name}", load="docker load --quiet", image=(0,)),
+    # kubelet sees what is in this namespace; crictl completes a name as kubelet does.
+    "containerd": Runtime(
+        describe="crictl inspecti --output json {name}",
+        load="ctr --namespace k8s.io images import -",
+        image=("info", "imageSpec"),
+    ),
+}
 
 
 class LocalImage:
@@ -77,7 +99,15 @@ class ActionModule(ActionBase):
         """Send what the host lacks; `changed` tells whether that was anything."""
         super().run(tmp, task_vars)
         names = {"type": "list", "elements": "str", "default": []}
-        _, options = self.validate_argument_spec({"images": names, "manifests": names, "base": {"type": "str"}})
+        _, options = self.validate_argument_spec(
+            {
+                "images": names,
+                "manifests": names,
+                "base": {"type": "str"},
+                "container_runtime": {"type": "str", "default": "docker", "choices": list(RUNTIMES)},
+            }
+        )
+        self.runtime = RUNTIMES[options["container_runtime"]]
         base = options["base"] or "."
         images = [LocalImage(source, base) for source in options["images"]]
         images += _named_in(options["manifests"], base, {image.name for image in images})
@@ -94,14 +124,19 @@ class ActionModule(ActionBase):
         return {"changed": bool(sent), "diff": diff, "sent": sent}
 
     def _content_on_host(self, name: str) -> tuple[Any, ...] | None:
-        answer = self._low_level_execute_command(DESCRIBE.format(name=self._connection._shell.quote(name)))  # noqa: SLF001
+        command = self.runtime.describe.format(name=self._connection._shell.quote(name))  # noqa: SLF001
+        answer = self._low_level_execute_command(command)
         if answer["rc"] == 0:
-            return _content(json.loads(answer["stdout"])[0])
+            description = json.loads(answer["stdout"])
+            for key in self.runtime.image:
+                description = description[key]
+            return _content(description)
         if "no such image" in (answer["stdout"] + answer["stderr"]).lower():
             return None
         if self._task.check_mode and answer["rc"] == 127:  # noqa: PLR2004 - the shell's "command not found"
             return None
-        raise AnsibleActionFail(f"Docker on the host does not answer: {answer['stderr'].strip() or answer['stdout']}")
+        said = answer["stderr"].strip() or answer["stdout"].strip()
+        raise AnsibleActionFail(f"The container runtime on the host does not answer '{command}': {said}")
 
     def _send(self, image: LocalImage, *, shared: bool) -> None:
         command, first_line = self._remote_command()
@@ -118,13 +153,13 @@ class ActionModule(ActionBase):
 
     def _remote_command(self) -> tuple[list[str], bytes]:
         """Return the command that loads an archive from its standard input, and a line to send before the archive."""
-        load, first_line = LOAD, b""
+        load, first_line = self.runtime.load, b""
         become = self._connection.become
         if become is not None and self._play_context.remote_user != "root":
             if become.name not in {"ansible.builtin.sudo", "sudo"}:
                 raise AnsibleActionFail(f"Images can be sent with become method sudo only, not {become.name}.")
             password = become.get_option("become_pass")
-            load = f"sudo -n {LOAD}"
+            load = f"sudo -n {load}"
             if password:
                 # The shell reads the password, so that sudo cannot take the first bytes of the archive for it.
                 load = f"IFS= read -r p && printf '%s\\n' \"$p\" | sudo -S -p '' -v && {load}"

@@ -4,7 +4,7 @@ DOCUMENTATION = """
 module: node_images
 short_description: Bring images from the operator's machine to a host
 description:
-  - Streams images into the host's Docker over the SSH connection, without a registry and without a temporary file.
+  - Streams images into the host's Docker or containerd over the SSH connection, without a registry or a temporary file.
   - An image the host already has with the same content is skipped.
   - Runs on the operator's machine, for all hosts side by side. Docker packs an image once for all of them, into a file
     that is gone when the run ends; where there is no room for that, once for each.
@@ -25,6 +25,11 @@ options:
   base:
     description: Directory at which relative paths start.
     type: str
+  container_runtime:
+    description: What runs the containers of the host.
+    type: str
+    default: docker
+    choices: [docker, containerd]
 """
 
 EXAMPLES = """
