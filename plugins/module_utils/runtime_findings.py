@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, containerd
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
-from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose
+from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose, read_os_release
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 OLDEST_DOCKER = 25
+# A bare host has no lists of packages yet, and to look changes nothing on it. A release keeps its version.
+OLD_DOCKER = {("docker.io", "debian", "12"): "20.10.24"}
 # Where kubelet reads which runtime it has; the first that says it counts.
 KUBELET_SETTINGS = (
     "/var/lib/kubelet/instance-config.yaml",
@@ -49,7 +51,9 @@ def docker(module: AnsibleModule, packages: dict[str, list[str]], excluded: list
             f"docker.io), or remove it: `apt-get remove {' '.join(others)}`.",
         )
         return
-    version = engine.version if engine else apt.candidate(module, name)
+    system = read_os_release()
+    release = (name, system.get("ID", ""), system.get("VERSION_ID", ""))
+    version = engine.version if engine else apt.candidate(module, name) or OLD_DOCKER.get(release)
     if version is not None and apt.upstream_version(version)[0] < OLDEST_DOCKER:
         yield Finding(
             "docker-too-old",

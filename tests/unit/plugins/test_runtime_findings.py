@@ -26,6 +26,7 @@ class Module:
 @pytest.fixture(autouse=True)
 def system(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_findings, "choose", lambda _, packages, **__: packages["debian"])
+    monkeypatch.setattr(runtime_findings, "read_os_release", lambda: {"ID": "debian", "VERSION_ID": "13"})
 
 
 def host(monkeypatch: pytest.MonkeyPatch, *, candidate: str | None = None, **installed: str) -> Module:
@@ -42,6 +43,15 @@ def test_docker_of_debian_12_is_refused_with_both_ways_out(monkeypatch: pytest.M
     assert "20.10.24" in finding.evidence
     assert "cluster_docker_source: docker.com" in finding.fix
     assert "cluster_container_runtime: containerd" in finding.fix
+
+
+def test_docker_of_debian_12_is_refused_on_a_bare_host_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = host(monkeypatch, candidate=None)
+    monkeypatch.setattr(runtime_findings, "read_os_release", lambda: {"ID": "debian", "VERSION_ID": "12"})
+    (finding,) = runtime_findings.docker(module, DOCKER, [])  # type: ignore[arg-type]
+    assert "Docker 20.10.24 is what this distribution has" in finding.evidence
+    own = {"debian": ["docker-ce"]}
+    assert list(runtime_findings.docker(module, own, [])) == []  # type: ignore[arg-type]
 
 
 def test_docker_of_debian_13_and_an_unknown_one_are_fine(monkeypatch: pytest.MonkeyPatch) -> None:
