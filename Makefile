@@ -23,7 +23,7 @@ demo-down: $(VENV)/.installed ## Remove the demo: hosts, volumes, networks, its 
 
 .PHONY: test
 test: lint ## Everything CI runs: lint, unit, content, integration, molecule, e2e
-	@$(BIN)/python -m pytest tests/unit tests/content tests/integration tests/molecule tests/e2e -m "not proof"
+	@$(BIN)/python -m pytest tests/unit tests/content tests/integration tests/molecule tests/e2e -m "not proof and not minikube"
 
 .PHONY: lint
 lint: $(VENV)/.installed ## Ruff, mypy, yamllint, ansible-lint
@@ -47,7 +47,11 @@ molecule: $(VENV)/.installed ## The roles that stand alone, on real hosts, twice
 
 .PHONY: e2e
 e2e: $(VENV)/.installed ## Real clusters, from the built wheel: what fits into `make test`
-	$(BIN)/python -m pytest tests/e2e -m "not proof"
+	$(BIN)/python -m pytest tests/e2e -m "not proof and not minikube"
+
+.PHONY: e2e-minikube
+e2e-minikube: $(VENV)/.installed ## Minikube on a real host; compiles another Kubernetes the first time
+	$(BIN)/python -m pytest tests/e2e/test_minikube.py
 
 .PHONY: proof
 proof: $(VENV)/.installed ## Every e2e test, hours if need be; rewrites docs/proof.md

@@ -81,13 +81,14 @@ import grp
 import json
 import os
 import pwd
+import re
 import shutil
 from pathlib import Path
 from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubestrap.cluster.plugins.module_utils import apt
-from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
+from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes, read_text
 from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import last_lines, run
 from ansible_collections.kubestrap.cluster.plugins.module_utils.download import DownloadError, architecture, fetch
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import ADMIN_KUBECONFIG
@@ -106,6 +107,8 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LEFT_BEHIND = (
     "/etc/cni/net.d/1-k8s.conflist",
     "/etc/systemd/system/cri-docker.service.d/10-cni.conf",
+    "/etc/systemd/system/kubelet.service.d/10-kubeadm.conf",
+    "/lib/systemd/system/kubelet.service",
 )
 
 
@@ -129,6 +132,11 @@ def described(status: dict[str, Any]) -> str:
     if not status:
         return "no cluster\n"
     return "".join(f"{name}: {status.get(name)}\n" for name in ("Host", "Kubelet", "APIServer", "Kubeconfig"))
+
+
+def without_advice(text: str) -> str:
+    """Return the end of what minikube says, without the box in which it asks for bug reports."""
+    return last_lines("\n".join(line for line in text.splitlines() if not re.fullmatch(r"\s*(\*|[│╭╰].*)\s*", line)))
 
 
 def content(description: dict[str, Any]) -> tuple[Any, ...]:
@@ -183,8 +191,7 @@ class Minikube:
             status = self._status()
             self.changes.act("minikube", self._delete, before=described(status), after="no cluster\n")
             if self.driver == "none":
-                for path in LEFT_BEHIND:
-                    self.changes.absent(path)
+                self._clean()
         for link, home in ((KUBECTL, None), (CRI_DOCKERD, CRI_DOCKERD_HOME), (PROGRAM, HOME)):
             if self._is_ours(link, home):
                 self.changes.absent(str(link))
@@ -277,7 +284,7 @@ class Minikube:
         )
         if code != 0:
             self.module.fail_json(
-                msg=f"Minikube does not start (exit code {code}). It says:\n{last_lines(stdout + stderr)}\n"
+                msg=f"Minikube does not start (exit code {code}). It says:\n{without_advice(stdout + stderr)}\n"
                 "More: `minikube logs` on the host."
             )
 
@@ -285,6 +292,15 @@ class Minikube:
         code, stdout, stderr = self._minikube("delete")
         if code != 0:
             self.module.fail_json(msg=f"Minikube cannot delete its cluster. It says:\n{last_lines(stdout + stderr)}")
+
+    def _clean(self) -> None:
+        for path in LEFT_BEHIND:
+            # A package of kubelet has a unit of the same name.
+            if "kubelet" not in path or str(BINARIES) in (read_text(path) or ""):
+                self.changes.absent(path)
+        if not self.module.check_mode:
+            run(self.module, ["systemctl", "daemon-reload"], purpose="make systemd read its units again")
+            run(self.module, ["systemctl", "try-restart", "cri-docker.service"], purpose="restart cri-dockerd")
 
     def _tools(self) -> None:
         """Install what minikube looks for on the PATH with the driver none."""

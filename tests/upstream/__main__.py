@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import yaml
 
 from bootstrap.errors import KubestrapError
-from tests.upstream import debian, images, packages, recipes, servers
+from tests.upstream import debian, images, minikube, packages, recipes, servers
 from tests.upstream.cache import Cache
 from tests.upstream.golang import Go
 from tests.upstream.tools import UpstreamError, end_running, need, say
@@ -152,8 +152,6 @@ def serve(cache: Cache) -> tuple[str, str]:
 def up(cache: Cache) -> pathlib.Path:
     """Build, start the servers, write the variables file; its path."""
     registry, files = serve(cache)
-    with (_files(cache) / _CRI_DOCKERD_ARCHIVE).open("rb") as archive:
-        digest = hashlib.file_digest(archive, "sha256").hexdigest()
     variables = {
         "cluster_kubernetes_repository": f"{files}/core:/stable:/{{minor}}/deb/",
         "cluster_kubernetes_repository_key_fingerprint": packages.fingerprint(packages.signing_key(cache)),
@@ -161,7 +159,7 @@ def up(cache: Cache) -> pathlib.Path:
         "cluster_flannel_image_registry": f"{registry}/flannel-io",
         "cluster_registry_ca_certificates": {registry: (servers.authority(cache) / "ca.pem").read_text()},
         "cluster_cri_dockerd_url": f"{files}/{_CRI_DOCKERD_ARCHIVE}",
-        "cluster_cri_dockerd_sha256": {recipes.ARCHITECTURE: digest},
+        "cluster_cri_dockerd_sha256": {recipes.ARCHITECTURE: _sha256(_files(cache) / _CRI_DOCKERD_ARCHIVE)},
         "cluster_flannel_manifest_url": f"{files}/{_FLANNEL_MANIFEST}",
     }
     return _write_variables(_variables(cache), "up", variables)
@@ -175,6 +173,36 @@ def addons(cache: Cache) -> pathlib.Path:
         variables[f"cluster_{addon}_manifest_url"] = f"{files}/{path}"
         variables[f"cluster_{addon}_image_registry"] = registry
     return _write_variables(_addon_variables(cache), "addons", variables)
+
+
+def minikube_pieces(cache: Cache) -> pathlib.Path:
+    """The same for minikube and the Kubernetes it starts; the path of a variables file for beside the other."""
+    _, files = serve(cache)
+    go = Go()
+    built = _build_all(cache, go, *minikube.BUILDS)
+    built["pause"] = go.build(cache, recipes.CLUSTER) / "pause"
+    userland = debian.programs(cache) / debian.USERLAND
+    for image in minikube.IMAGES:
+        made = images.build(cache, image, built, userland)
+        for name in image.names:
+            images.publish(_shelf(cache), name, made)
+    program = f"minikube-linux-{recipes.ARCHITECTURE}"
+    _point(_files(cache) / program, built["minikube"])
+    release = _files(cache) / "release" / minikube.KUBERNETES / "bin/linux" / recipes.ARCHITECTURE
+    for name in minikube.NODE_PROGRAMS:
+        _point(release / name, built[name])
+        (release / f"{name}.sha256").write_text(_sha256(built[name]))
+    variables = {
+        "cluster_minikube_url": f"{files}/minikube-linux-{{arch}}",
+        "cluster_minikube_sha256": {recipes.ARCHITECTURE: _sha256(built["minikube"])},
+        "cluster_minikube_binary_mirror": f"{files}/release",
+    }
+    return _write_variables(cache.directory("servers") / "minikube.yml", "minikube", variables)
+
+
+def _sha256(path: pathlib.Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def down(cache: Cache) -> None:
@@ -202,6 +230,7 @@ def _existing(path: pathlib.Path) -> pathlib.Path:
 
 _COMMANDS = {
     "up": "build what is missing, start the servers, print the path of the variables file",
+    "minikube": "the same for `kubestrap minikube`: builds another Kubernetes too, prints a second variables file",
     "down": "stop the servers; what was built stays in the cache",
     "status": "print where the servers answer; exit code 1 when one does not run",
     "build": "build what is missing, start nothing",
@@ -226,6 +255,8 @@ def _run(command: str, cache: Cache) -> int:
     with cache.lock():
         if command == "up":
             print(up(cache))
+        elif command == "minikube":
+            print(minikube_pieces(cache))
         elif command == "build":
             build(cache)
         elif command == "addons":

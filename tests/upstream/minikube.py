@@ -1,9 +1,13 @@
-"""Minikube and the Kubernetes it starts by itself: built for `up --minikube` only, because that takes long."""
+"""Minikube and the Kubernetes it starts by itself: built for `tests.upstream minikube` only, for it takes long."""
+
+import dataclasses
 
 from tests.upstream.recipes import (
+    CLUSTER,
     CONTROL_PLANE_PROGRAMS,
     HERE,
     GoBuild,
+    Image,
     Program,
     kubernetes_version_variables,
 )
@@ -53,9 +57,36 @@ KUBERNETES_PROGRAMS = GoBuild(
             Program(f"k8s.io/kubernetes/cmd/{name}", name)
             for name in (*NODE_PROGRAMS, *CONTROL_PLANE_PROGRAMS, "kube-proxy")
         ),
-        Program("./cmd/coredns", "coredns"),
         Program("go.etcd.io/etcd/server/v3", "etcd"),
     ),
     linker_variables=kubernetes_version_variables(KUBERNETES, KUBERNETES_COMMIT, KUBERNETES_DATE),
-    sources=(HERE / "coredns",),
+)
+
+# Minikube adds two plugins to kubeadm's Corefile. CoreDNS v1.12.0 itself does not compile with the libraries of its
+# Kubernetes, so the tag names the version that the other clusters have.
+COREDNS_PROGRAM = dataclasses.replace(
+    CLUSTER,
+    name="CoreDNS for minikube",
+    programs=(Program("./cmd/coredns_minikube", "coredns"),),
+    linker_variables={},
+    sources=(HERE / "coredns_minikube",),
+)
+
+BUILDS = (MINIKUBE_PROGRAMS, KUBERNETES_PROGRAMS, COREDNS_PROGRAM)
+
+IMAGES = (
+    *(Image(names=(f"{name}:{KUBERNETES}",), files={f"usr/local/bin/{name}": name}) for name in CONTROL_PLANE_PROGRAMS),
+    Image(names=(f"kube-proxy:{KUBERNETES}",), files={"usr/local/bin/kube-proxy": "kube-proxy"}, userland=True),
+    Image(names=(f"etcd:{ETCD.removeprefix('v')}-0",), files={"usr/local/bin/etcd": "etcd"}),
+    Image(
+        names=(f"coredns:{COREDNS}", f"coredns/coredns:{COREDNS}"),
+        files={"coredns": "coredns"},
+        entrypoint=("/coredns",),
+    ),
+    Image(names=(f"pause:{PAUSE}",), files={"pause": "pause"}, entrypoint=("/pause",), user="65535:65535"),
+    Image(
+        names=(f"k8s-minikube/storage-provisioner:{STORAGE_PROVISIONER}",),
+        files={"storage-provisioner": "storage-provisioner"},
+        entrypoint=("/storage-provisioner",),
+    ),
 )

@@ -175,9 +175,14 @@ def test_delete_takes_what_is_ours_and_leaves_the_rest(host: Path) -> None:
     installed()
     minikube.KUBECTL.symlink_to(minikube.BINARIES / "v1/kubectl")
     minikube.CRI_DOCKERD.symlink_to("/opt/own/cri-dockerd")
+    units = [Path(path) for path in minikube.LEFT_BEHIND[-2:]]
+    for unit, program in zip(units, (minikube.BINARIES / "v1/kubelet", "/usr/bin/kubelet"), strict=True):
+        unit.parent.mkdir(parents=True)
+        unit.write_text(f"[Service]\nExecStart={program}\n")
     module = Module(state="deleted")
     assert outcome(module, "delete")["changed"]
-    assert module.commands[-1] == f"{minikube.PROGRAM} delete"
+    assert f"{minikube.PROGRAM} delete" in module.commands
+    assert [path.exists() for path in units] == [False, True]
     assert [os.path.lexists(path) for path in (minikube.KUBECTL, minikube.PROGRAM, minikube.HOME)] == [False] * 3
     assert minikube.CRI_DOCKERD.is_symlink()
 
@@ -192,8 +197,8 @@ def test_delete_of_nothing_changes_nothing() -> None:
 
 def test_what_minikube_says_is_told_when_it_does_not_start() -> None:
     module = Module(arguments=["--memory=8g"])
-    module.answers = {"start": (69, "", "X Exiting due to RSRC_INSUFFICIENT_CORES\n")}
-    with pytest.raises(Failed, match="RSRC_INSUFFICIENT_CORES"):
+    module.answers = {"start": (69, "", "X Exiting due to RSRC_INSUFFICIENT_CORES\n* \n╭──╮\n│ * please │\n╰──╯\n")}
+    with pytest.raises(Failed, match=r"RSRC_INSUFFICIENT_CORES\nMore"):
         Minikube(module)._start()
     assert module.commands[-1].endswith("start --driver=none --interactive=false --wait=all --memory=8g")
 

@@ -2,7 +2,7 @@
 
 import pathlib
 
-from tests.upstream import golang, recipes
+from tests.upstream import golang, minikube, recipes
 
 BUILDS = (
     recipes.CLUSTER,
@@ -19,6 +19,10 @@ def test_everything_packed_is_built() -> None:
         assert set(image.files.values()) <= BUILT
     for package in recipes.PACKAGES:
         assert set(package.programs.values()) <= BUILT
+    built = {program.name for build in minikube.BUILDS for program in build.programs}
+    for image in minikube.IMAGES:
+        assert set(image.files.values()) <= built | {"pause"}
+    assert set(minikube.NODE_PROGRAMS) <= built
 
 
 def test_pause_says_the_version_of_its_image() -> None:
