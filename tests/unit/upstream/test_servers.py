@@ -61,3 +61,10 @@ def test_failure_tells_no_host_of_a_mirror() -> None:
         tools.run("sh", "-c", "echo cannot fetch http://mirror.example/debian/x >&2; exit 3")
     assert "mirror.example" not in str(caught.value)
     assert "exit code 3" in str(caught.value)
+
+
+def test_passwords_of_the_registry_have_the_one_form_it_takes() -> None:
+    hashed = servers._bcrypt("secret")
+    assert len(hashed) == 60
+    assert hashed.startswith("$2b$05$")
+    assert hashed != servers._bcrypt("secret")
