@@ -121,3 +121,10 @@ def test_all_who_speak_with_the_runtime_of_a_host_use_its_socket(runtime: str) -
     names = ("kubernetes_packages_runtime_socket", "control_plane_cri_socket", "worker_cri_socket")
     (socket,) = {value(name, cluster_container_runtime=runtime) for name in names}
     assert runtime in socket
+
+
+@pytest.mark.parametrize(("writable", "expected"), [(True, True), (False, False)])
+def test_a_host_that_is_set_aside_says_nothing_about_the_others(writable: bool, expected: bool) -> None:
+    looked_at = {"ansible_facts": {"kubestrap": {"conntrack_writable": writable}}}
+    hostvars = {"cp": looked_at, "w": {"ansible_facts": {}}}
+    assert value("control_plane_conntrack_writable", hostvars=hostvars) is expected
