@@ -46,5 +46,7 @@ def init(
         say(f"Added to {probe.accept(new)}.")
     else:
         say("Not added: compare them with the hosts' own (`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub`), then")
-        say(f"run `ssh-keyscan {' '.join(key.host for key in new)} >> ~/.ssh/known_hosts`.")
+        say("add these lines to ~/.ssh/known_hosts:")
+        for key in new:
+            say(f"  {key.line}")
     return 0

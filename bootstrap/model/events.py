@@ -40,6 +40,8 @@ class App:
     evidence: tuple[str, ...] = ()
     urls: tuple[str, ...] = ()
     namespace: str = ""
+    note: str = ""
+    """What to know about an app that runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +193,7 @@ def _app(item: Mapping[str, Any]) -> App:
         evidence=tuple(map(str, item.get("evidence") or ())),
         urls=tuple(map(str, item.get("urls") or ())),
         namespace=str(item.get("namespace") or ""),
+        note=str(item.get("note") or ""),
     )
 
 

@@ -110,6 +110,7 @@ class Summary:
                 "cause": self.app.cause,
                 "evidence": list(self.app.evidence),
                 "namespace": self.app.namespace,
+                "note": self.app.note,
             },
             "errors": list(self.errors),
             "run_directory": self.run_directory,

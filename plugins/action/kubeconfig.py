@@ -42,13 +42,17 @@ class Kubeconfig:
     def leads_to(self, context: str, admin: dict[str, Any]) -> bool:
         """Tell whether the file has a context of that name for the cluster of an admin.conf, with a user."""
         found = {kind: {entry.get("name"): entry for entry in self._entries(kind)} for kind in ("clusters", "users")}
-        cluster = found["clusters"].get(context, {}).get("cluster")
+        cluster = {**found["clusters"].get(context, {}).get("cluster", {})}
+        cluster.pop("proxy-url", None)
         return bool(cluster == admin["clusters"][0]["cluster"] and found["users"].get(f"{context}-admin"))
 
     def merge(self, context: str, admin: dict[str, Any]) -> None:
         """Put cluster, user and context of an admin.conf into the file's data."""
         user = f"{context}-admin"
-        self._put("clusters", context, "cluster", admin["clusters"][0]["cluster"])
+        before = next((entry for entry in self._entries("clusters") if entry.get("name") == context), {})
+        # The way there is the person's: a proxy through their bastion.
+        way = {key: value for key, value in (before.get("cluster") or {}).items() if key == "proxy-url"}
+        self._put("clusters", context, "cluster", {**admin["clusters"][0]["cluster"], **way})
         self._put("users", user, "user", admin["users"][0]["user"])
         existing = next((entry for entry in self._entries("contexts") if entry.get("name") == context), {})
         # A namespace somebody chose for the context stays chosen.
@@ -91,6 +95,14 @@ class Kubeconfig:
         Path(temporary).replace(path)
 
 
+def credentials(admin: str, server: str) -> dict[str, Any]:
+    """Return an admin.conf as data, for people who reach the API at another address than the nodes do."""
+    data: dict[str, Any] = yaml.safe_load(admin)
+    if server:
+        data["clusters"][0]["cluster"]["server"] = str(server)
+    return data
+
+
 class ActionModule(ActionBase):
     """Run the module on the host, then merge what it found into the operator's file."""
 
@@ -116,10 +128,10 @@ class ActionModule(ActionBase):
         result.update(path=str(path), context=context)
         kubeconfig = Kubeconfig(path)
         if admin is not None:
-            credentials = yaml.safe_load(admin)
-            if boolean(arguments.get("keep", False)) and kubeconfig.leads_to(context, credentials):
+            known = credentials(admin, arguments.get("server", ""))
+            if boolean(arguments.get("keep", False)) and kubeconfig.leads_to(context, known):
                 return result
-            kubeconfig.merge(context, credentials)
+            kubeconfig.merge(context, known)
         if admin is None or kubeconfig.differs():
             if not self._task.check_mode:
                 try:

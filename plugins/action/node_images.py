@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import shlex
 import shutil
 import subprocess
 import tarfile
@@ -22,6 +23,8 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.manifests import
     read,
 )
 from ansible_collections.kubestrap.cluster.plugins.plugin_utils.shared_output import shared_output
+
+MARK = "here-comes-the-archive"
 
 
 class Runtime(NamedTuple):
@@ -152,18 +155,20 @@ class ActionModule(ActionBase):
             raise AnsibleActionFail(f"The host could not load {image.name}: {said}")
 
     def _remote_command(self) -> tuple[list[str], bytes]:
-        """Return the command that loads an archive from its standard input, and a line to send before the archive."""
+        """Return the command that loads an archive from its standard input, and what to send before the archive."""
         load, first_line = self.runtime.load, b""
         become = self._connection.become
         if become is not None and self._play_context.remote_user != "root":
             if become.name not in {"ansible.builtin.sudo", "sudo"}:
                 raise AnsibleActionFail(f"Images can be sent with become method sudo only, not {become.name}.")
             password = become.get_option("become_pass")
-            load = f"sudo -n {load}"
             if password:
-                # The shell reads the password, so that sudo cannot take the first bytes of the archive for it.
-                load = f"IFS= read -r p && printf '%s\\n' \"$p\" | sudo -S -p '' -v && {load}"
-                first_line = f"{password}\n".encode()
+                # sudo reads the password when it wants one. When it does not, the shell drops it with the mark.
+                drop = f'while IFS= read -r line && [ "$line" != {MARK} ]; do :; done; exec {load}'
+                load = f"sudo -S -p '' sh -c {shlex.quote(drop)}"
+                first_line = f"{password}\n{MARK}\n".encode()
+            else:
+                load = f"sudo -n {load}"
         transport = self._connection.transport
         if transport == "local":
             return ["sh", "-c", load], first_line

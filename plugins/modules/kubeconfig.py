@@ -20,6 +20,10 @@ options:
       of its own, and which of them people have does not matter.
     type: bool
     default: false
+  server:
+    description: Address of the API in that file, such as C(https://192.0.2.11:6443); empty means the one nodes use.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -71,6 +75,7 @@ def main() -> None:
             "path": {"type": "str", "default": ""},
             "context": {"type": "str", "default": "kubernetes"},
             "keep": {"type": "bool", "default": False},
+            "server": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )

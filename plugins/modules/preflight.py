@@ -20,6 +20,10 @@ options:
     description: Address the host is to use inside the cluster. Empty means the address of its default route.
     type: str
     default: ""
+  control_plane_address:
+    description: Address of the first control plane inside the cluster, when the user gives one.
+    type: str
+    default: ""
   pod_cidr:
     description: Addresses of the pods.
     type: str
@@ -151,6 +155,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.repository impor
 KUBELET_CONF = Path("/etc/kubernetes/kubelet.conf")
 ADMIN_CONF = Path("/etc/kubernetes/admin.conf")
 CA_CERTIFICATE = Path("/etc/kubernetes/pki/ca.crt")
+KUBELET_FLAGS = "/var/lib/kubelet/kubeadm-flags.env"
 MANIFESTS = Path("/etc/kubernetes/manifests")
 # kubeadm's own limits.
 CONTROL_PLANE_CPUS = 2
@@ -182,6 +187,7 @@ TIME_ERROR = 5
 # A machine of the same network answers in milliseconds.
 ARP_SECONDS = 0.5
 ARP_COMPLETE = 0x2
+REACH_SECONDS = 3
 KERNEL_CONFIGS = (
     "/proc/config.gz",
     "/boot/config-{0}",
@@ -399,6 +405,27 @@ class Preflight:
                 "node-address-unknown",
                 "The host has no default route, so it is not clear which of its addresses the cluster is to use.",
                 f"Set cluster_node_address of this host to one of: {', '.join(sorted(self.addresses))}.",
+            )
+
+        self._cluster_network()
+
+    def _cluster_network(self) -> None:
+        wanted, control_plane = self.asked["node_address"], self.asked["control_plane_address"]
+        flags = re.search(r"--node-ip=([^\s\"]+)", read_text(KUBELET_FLAGS) or "")
+        if wanted and flags and flags[1] != wanted:
+            self.found(
+                "node-address-differs",
+                f"The host joined the cluster with the address {flags[1]}, and the inventory says {wanted}.",
+                f"A node keeps its address: set cluster_node_address to {flags[1]}, or take the node out of the "
+                "cluster (`kubectl delete node`, `kubeadm reset`) and run again.",
+            )
+        reason = _unreachable(control_plane, 6443) if control_plane else ""
+        if reason:
+            self.found(
+                "control-plane-unreachable",
+                f"This host does not reach TCP port 6443 of the control plane at {control_plane} ({reason}).",
+                "Let it through in the firewalls between them, or correct cluster_node_address of the control plane: "
+                "the hosts of a cluster need one network that all of them reach.",
             )
 
     def _networks(self) -> None:
@@ -709,6 +736,17 @@ def _source_address(destination: str) -> str:
         return address
 
 
+def _unreachable(address: str, port: int) -> str:
+    """Return why packets to an address do not get there; empty when they do, even if nothing listens yet."""
+    try:
+        socket.create_connection((address, port), timeout=REACH_SECONDS).close()
+    except ConnectionRefusedError:
+        return ""
+    except OSError as error:
+        return str(error)
+    return ""
+
+
 def _own_addresses() -> set[str]:
     """Return the addresses of the host, loopback and those of pod networks left out."""
     local: set[str] = set()
@@ -770,6 +808,7 @@ def main() -> None:
         argument_spec={
             "control_plane": {"type": "bool", "default": False},
             "node_address": {"type": "str", "default": ""},
+            "control_plane_address": {"type": "str", "default": ""},
             "pod_cidr": {"type": "str", "required": True},
             "service_cidr": {"type": "str", "required": True},
             "api_endpoint": {"type": "str", "default": ""},

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,12 +72,21 @@ def bare(make_lab: Callable[..., Hosts], app: Path) -> Hosts:
 def prove(program: Program) -> Callable[..., dict[str, Any]]:
     """Make a cluster of bare hosts, run `up` once more, and write both down as a row of the page.
 
-    The result is the summary of the first run.
+    The result is the summary of the first run. `options` say which inventories and `operator` who runs it, when it is
+    not the lab's own and the tests' usual person.
     """
 
-    def make(hosts: Hosts, *, topology: str, runtime: str = "docker") -> dict[str, Any]:
-        first = program.run("up", "-i", hosts.inventory, "--output", "json")
-        again = program.run("up", "-i", hosts.inventory, "--output", "json")
+    def make(
+        hosts: Hosts,
+        *,
+        topology: str,
+        runtime: str = "docker",
+        options: Sequence[str | Path] = (),
+        operator: Program = program,
+    ) -> dict[str, Any]:
+        options = options or ("-i", hosts.inventory)
+        first = operator.run("up", *options, "--output", "json")
+        again = operator.run("up", *options, "--output", "json")
         assert again.summary["changed"] == 0, f"a second up changed something: {again.summary}"
         system, version = hosts.sh("cp1", '. /etc/os-release; echo "$NAME $VERSION_ID"').rsplit(maxsplit=1)
         RECORD.cells.append(

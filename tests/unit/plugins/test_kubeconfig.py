@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible.errors import AnsibleActionFail
-from ansible_collections.kubestrap.cluster.plugins.action.kubeconfig import Kubeconfig
+from ansible_collections.kubestrap.cluster.plugins.action.kubeconfig import Kubeconfig, credentials
 
 
 def admin(ca: str = "Q0E=") -> dict[str, Any]:
@@ -92,3 +92,18 @@ def test_only_a_context_that_leads_to_this_cluster_can_be_kept(tmp_path: Path) -
     assert not kubeconfig.leads_to("green", admin())
     kubeconfig.data["users"] = []
     assert not kubeconfig.leads_to("blue", admin())
+
+
+def test_a_proxy_somebody_chose_for_the_way_to_the_cluster_stays(tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    kubeconfig = merged(path)
+    kubeconfig.data["clusters"][0]["cluster"]["proxy-url"] = "socks5://127.0.0.1:1080"
+    kubeconfig.save()
+    assert not merged(path).differs()
+    assert merged(path, ca="bmV3").data["clusters"][0]["cluster"]["proxy-url"] == "socks5://127.0.0.1:1080"
+
+
+def test_people_may_reach_the_api_at_another_address() -> None:
+    conf = yaml.safe_dump(admin())
+    assert credentials(conf, "") == admin()
+    assert credentials(conf, "https://192.0.2.11:6443")["clusters"][0]["cluster"]["server"] == "https://192.0.2.11:6443"

@@ -1,3 +1,4 @@
+import socket
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from ansible_collections.kubestrap.cluster.plugins.action.preflight_verdict impo
     in_pool,
 )
 from ansible_collections.kubestrap.cluster.plugins.modules.preflight import (
+    _unreachable,
     is_loopback,
     network_of,
     parse_listeners,
@@ -71,6 +73,15 @@ def test_nameservers_and_loops() -> None:
 )
 def test_api_server_of_a_kubeconfig(text: str, server: str) -> None:
     assert parse_server(text) == server
+
+
+def test_an_address_is_reached_also_when_nothing_listens_there_yet() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert _unreachable("127.0.0.1", port) == ""
+    assert _unreachable("127.0.0.1", port) == ""
+    # A multicast group takes no connection.
+    assert "unreachable" in _unreachable("224.0.0.1", 6443)
 
 
 def host(name: str, *, control_plane: bool = False, **facts: Any) -> dict[str, Any]:
