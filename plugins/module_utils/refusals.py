@@ -9,13 +9,14 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.kubestrap.cluster.plugins.module_utils.quantities import QUANTITY
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # `spec.containers[0].image: ...`, `.spec.containers[name="web"].image: ...`
 FIELD = re.compile(r"\.?(?P<path>[A-Za-z_][\w-]*(?:\[[^\]]*\]|\.[\w/-]+)*): (?P<text>.*)", re.DOTALL)
 STEP = re.compile(r"\[(?P<index>[^\]]*)\]|(?P<name>[^.\[\]]+)")
-QUANTITY = re.compile(r"[+-]?[0-9.]+([eE][-+]?[0-9]+|[numkKMGTPE]i?)?")
 # What a refusal begins with before it comes to the point.
 OPENINGS = (
     r"failed to (create typed patch object|convert new object) \(.*?Kind=\w+\)( to proper version)?: ",

@@ -1,43 +1,22 @@
+"""Waiting for an app: how long, for what, and where it answers."""
+
+import itertools
 from typing import Any
 
 import pytest
+from ansible_collections.kubestrap.cluster.plugins.module_utils.app_causes import CauseError
+from ansible_collections.kubestrap.cluster.plugins.module_utils.app_view import AppView
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import rolled_out
 from ansible_collections.kubestrap.cluster.plugins.modules import app_rollout
-from ansible_collections.kubestrap.cluster.plugins.modules.app_rollout import RolloutError
-
-
-class FakeApp:
-    """An app whose cluster answers what a test says."""
-
-    reaches_pods = True
-
-    def __init__(
-        self, *, events: dict[str, list[str]] | None = None, endpoints: list[tuple[str, int]] | None = None
-    ) -> None:
-        self._events = events or {}
-        self._endpoints = endpoints or []
-
-    def events(self, _pod: dict[str, Any], reason: str) -> list[str]:
-        return self._events.get(reason, [])
-
-    def log(self, _pod: dict[str, Any], _container: str, *, previous: bool) -> list[str]:
-        return ["last words" if previous else "still talking"]
-
-    def endpoints(self, _service: dict[str, Any]) -> list[tuple[str, int]]:
-        return self._endpoints
-
-
-def pod(*, container: dict[str, Any] | None = None, conditions: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-    statuses = [{"name": "web", "image": "shop:1", **container}] if container else []
-    return {
-        "metadata": {"name": "shop-1", "namespace": "default"},
-        "spec": {"nodeName": "worker1", "containers": [{"name": "web", "image": "shop:1"}]},
-        "status": {"conditions": conditions or [], "containerStatuses": statuses},
-    }
 
 
 def deployment(**status: int) -> dict[str, Any]:
-    return {"kind": "Deployment", "metadata": {"generation": 2}, "spec": {"replicas": 2}, "status": status}
+    return {
+        "kind": "Deployment",
+        "metadata": {"name": "shop", "namespace": "default", "uid": "d", "generation": 2},
+        "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "shop"}}},
+        "status": status,
+    }
 
 
 def service(*, kind: str = "LoadBalancer", ingress: list[dict[str, str]] | None = None) -> dict[str, Any]:
@@ -74,81 +53,91 @@ def test_rolled_out_means_all_new_and_none_old(status: dict[str, int], expected:
     assert rolled_out(deployment(**status)) is expected
 
 
+class Waiting:
+    """A cluster in which a workload is seen in one state after the other, the last one for ever."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *seen: tuple[dict[str, Any], CauseError | bool]) -> None:
+        self.seconds = 0.0
+        self._seen = itertools.chain(seen, itertools.repeat(seen[-1]))
+        self._now: CauseError | bool = False
+        monkeypatch.setattr(app_rollout, "examine", lambda *_: self._examine())
+        monkeypatch.setattr(app_rollout.time, "monotonic", lambda: self.seconds)
+        monkeypatch.setattr(app_rollout.time, "sleep", self._sleep)
+
+    def of_kind(self, *_kinds: str) -> list[dict[str, Any]]:
+        workload, self._now = next(self._seen)
+        return [workload]
+
+    def _examine(self) -> bool:
+        if isinstance(self._now, CauseError):
+            raise self._now
+        return self._now
+
+    def _sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+IDLE = deployment()
+
+
 @pytest.mark.parametrize(
-    ("broken", "cause", "certain"),
-    [
-        (pod(container={"state": {"waiting": {"reason": "ErrImageNeverPull"}}}), "shop:1 is not on node worker1", True),
-        (
-            pod(container={"state": {"waiting": {"reason": "ImagePullBackOff"}}}),
-            "cannot be pulled on node worker1",
-            False,
-        ),
-        (
-            pod(
-                container={
-                    "state": {"waiting": {"reason": "CrashLoopBackOff"}},
-                    "lastState": {"terminated": {"exitCode": 3, "reason": "Error"}},
-                    "restartCount": 2,
-                }
-            ),
-            "exit code 3",
-            True,
-        ),
-        (pod(container={"state": {"waiting": {"reason": "CreateContainerConfigError"}}}), "cannot start", True),
-        (
-            pod(conditions=[{"type": "PodScheduled", "status": "False", "message": "0/2 nodes: insufficient memory"}]),
-            "No node can run pod shop-1",
-            False,
-        ),
-        (
-            pod(conditions=[{"type": "PodScheduled", "status": "False", "message": "unbound PersistentVolumeClaims"}]),
-            "waits for a volume",
-            False,
-        ),
-    ],
+    ("patience", "timeout", "seconds"), [(0, 60, 0), (5, 60, 5), (30, 60, 30), (30, 10, 10), (10**9, 60, 60)]
 )
-def test_cause_is_named(broken: dict[str, Any], cause: str, certain: bool) -> None:
-    with pytest.raises(RolloutError, match=cause) as raised:
-        app_rollout.examine(FakeApp(), broken)
-    assert raised.value.certain is certain
+def test_cause_is_believed_after_its_patience(
+    monkeypatch: pytest.MonkeyPatch, patience: int, timeout: int, seconds: int
+) -> None:
+    app = Waiting(monkeypatch, (IDLE, CauseError("broken", patience=patience)))
+    with pytest.raises(CauseError, match="broken"):
+        app_rollout.wait(app, timeout)  # type: ignore[arg-type]
+    assert app.seconds == seconds
 
 
-def test_crash_shows_the_last_lines_of_the_run_that_ended() -> None:
-    crashed = pod(container={"state": {"waiting": {}}, "lastState": {"terminated": {"exitCode": 1}}, "restartCount": 5})
-    with pytest.raises(RolloutError) as raised:
-        app_rollout.examine(FakeApp(), crashed)
-    assert raised.value.evidence == ["last words"]
+def test_progress_renews_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = CauseError("slow", patience=1)
+    states = [(deployment(readyReplicas=count), slow) for count in (0, 0, 1, 1, 2, 2)]
+    app = Waiting(monkeypatch, *states, (deployment(readyReplicas=3), True))
+    app_rollout.wait(app, 60)  # type: ignore[arg-type]
+    assert app.seconds == 3
 
 
-def test_failing_readiness_is_told_with_what_the_probe_said() -> None:
-    with pytest.raises(RolloutError, match="readiness") as raised:
-        app_rollout.examine(
-            FakeApp(events={"Unhealthy": ["first", "HTTP probe failed with 503"]}), pod(container={"state": {}})
-        )
-    assert raised.value.evidence == ["HTTP probe failed with 503"]
+def test_end_of_the_time_says_how_far_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = Waiting(monkeypatch, (deployment(readyReplicas=1, updatedReplicas=2), False))
+    with pytest.raises(CauseError, match="within 20 s: Deployment shop has 1 ready and 2 new of 2 replicas"):
+        app_rollout.wait(app, 20)  # type: ignore[arg-type]
 
 
-def test_pod_that_only_starts_is_no_trouble() -> None:
-    app_rollout.examine(FakeApp(), pod(container={"state": {"waiting": {"reason": "ContainerCreating"}}}))
+def owned(name: str, owner: str, **metadata: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name, "uid": name, "labels": {}, "ownerReferences": [{"uid": owner}], **metadata}}
 
 
-def test_selector_that_matches_no_pod_is_named_with_the_labels_there_are() -> None:
-    with pytest.raises(RolloutError, match="app=shop matches no pod") as raised:
-        app_rollout.examine_service(FakeApp(), service(), [{"app": "other"}])
-    assert "app=other" in raised.value.evidence[0]
+class Lists:
+    """kubectl that lists what a test says."""
+
+    def __init__(self, **found: list[dict[str, Any]]) -> None:
+        self._found = found
+
+    def items(self, _namespace: str, _get: str, kind: str, _selector: str) -> list[dict[str, Any]]:
+        return self._found.get(kind, [])
 
 
-def test_port_without_a_listener_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app_rollout, "listens", lambda _address, _port: False)
-    with pytest.raises(RolloutError, match="Nothing listens on port 9999"):
-        app_rollout.examine_service(FakeApp(endpoints=[("10.244.1.2", 9999)]), service(), [{"app": "shop"}])
-
-
-def test_pods_out_of_reach_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app_rollout, "listens", lambda _address, _port: False)
-    app = FakeApp(endpoints=[("10.244.1.2", 9999)])
-    app.reaches_pods = False
-    app_rollout.examine_service(app, service(), [{"app": "shop"}])
+def test_pods_of_earlier_versions_and_of_others_are_told_apart() -> None:
+    kubectl = Lists(
+        replicasets=[
+            owned("old", "d", annotations={"deployment.kubernetes.io/revision": "9"}),
+            owned("new", "d", annotations={"deployment.kubernetes.io/revision": "10"}),
+            owned("canary", "other", annotations={"deployment.kubernetes.io/revision": "11"}),
+        ],
+        pods=[
+            owned("old-1", "old"),
+            owned("new-1", "new"),
+            owned("new-2", "new", deletionTimestamp="now"),
+            {**owned("evicted", "new"), "status": {"phase": "Failed"}},
+            owned("canary-1", "canary"),
+        ],
+    )
+    app = AppView(kubectl, [], "default")  # type: ignore[arg-type]
+    assert [one["metadata"]["name"] for one in app.pods(deployment())] == ["old-1", "new-1"]
+    assert [one["metadata"]["name"] for one in app.pods(deployment(), newest=True)] == ["new-1"]
 
 
 @pytest.mark.parametrize(
@@ -165,6 +154,9 @@ def test_urls_lead_to_the_balancer_else_to_every_node(found: dict[str, Any], exp
 
 
 def test_image_replaced_under_its_name_is_noticed() -> None:
-    running = pod(container={"imageID": "docker://sha256:old"})
+    running = {
+        "spec": {"containers": [{"name": "web", "image": "shop:1"}]},
+        "status": {"containerStatuses": [{"name": "web", "imageID": "docker://sha256:old"}]},
+    }
     assert app_rollout.stale([running], {"shop:1": "new"}) == ["shop:1"]
     assert app_rollout.stale([running], {"shop:1": "old"}) == []
