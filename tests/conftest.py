@@ -106,14 +106,15 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def program(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Program:
+def program(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """The program in an empty directory, with a home directory that is not the tester's."""
     directory = tmp_path_factory.mktemp("operator")
     home = directory / "home"
     home.mkdir()
     # Labs and clusters leave their marks here, and nowhere else.
     cache = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
-    return Program(executable=installed, directory=directory, environment={"HOME": str(home), "XDG_CACHE_HOME": cache})
+    yield Program(executable=installed, directory=directory, environment={"HOME": str(home), "XDG_CACHE_HOME": cache})
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,13 +150,23 @@ class Hosts:
 
 
 @pytest.fixture(scope="session")
+def make_shared_lab(program: Program, upstream: Path) -> Iterator[Any]:
+    """Make labs that stay to the end of all tests."""
+    yield from _lab_maker(program, upstream)
+
+
+@pytest.fixture(scope="module")
 def make_lab(program: Program, upstream: Path) -> Iterator[Any]:
-    """Make labs that are gone when the tests are."""
-    names: list[str] = []
+    """Make labs that are gone when the tests of the file are: idle clusters cost the others time."""
+    yield from _lab_maker(program, upstream)
+
+
+def _lab_maker(program: Program, upstream: Path) -> Iterator[Any]:
+    names: set[str] = set()
 
     def make(name: str, *options: str, variables: Sequence[Path] = ()) -> Hosts:
         name = f"{name}-{os.getpid()}"
-        names.append(name)
+        names.add(name)
         files = [word for path in (upstream, *variables) for word in ("--vars", str(path))]
         program.run("lab", "up", "--name", name, *options, *files)
         return Hosts(name=name, directory=program.directory)
@@ -163,4 +174,3 @@ def make_lab(program: Program, upstream: Path) -> Iterator[Any]:
     yield make
     for name in names:
         program.run("lab", "down", "--name", name, expect=None)
-    shutil.rmtree(program.directory, ignore_errors=True)

@@ -12,9 +12,22 @@ import yaml
 from tests.conftest import ROOT, Hosts, Program
 from tests.e2e.proof import Cell, Measurement, Record, commit
 
+HERE = Path(__file__).parent
 APP = ROOT / "examples/springboot-kotlin-app"
 IMAGE = "springboot-kotlin-app:latest"
 RECORD = Record(commit=commit(ROOT))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the tests on hosts: labs of their own, then the shared hosts as they come, then the cluster on them."""
+
+    def turn(item: pytest.Item) -> int:
+        fixtures = getattr(item, "fixturenames", ())
+        if HERE not in item.path.parents:
+            return 0
+        return 3 if "cluster" in fixtures else 2 if "bare" in fixtures else 1
+
+    items.sort(key=turn)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -63,9 +76,9 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def bare(make_lab: Callable[..., Hosts], app: Path) -> Hosts:
+def bare(make_shared_lab: Callable[..., Hosts], app: Path) -> Hosts:
     """One control plane and one worker as they come: nothing installed."""
-    return make_lab("e2e", "--control-planes", "1", "--workers", "1", variables=[app])
+    return make_shared_lab("e2e", "--control-planes", "1", "--workers", "1", variables=[app])
 
 
 @pytest.fixture(scope="session")
