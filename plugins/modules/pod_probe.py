@@ -144,21 +144,30 @@ def why_no_answer(reply: bytes) -> str:
 
 def ask_udp(address: str, name: str, timeout: float) -> str:
     """Ask over UDP; return what is wrong, empty when an answer comes."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-        udp.settimeout(1)
-        # Datagrams get lost without a fault.
-        for _attempt in range(max(1, round(timeout))):
-            with contextlib.suppress(OSError):
-                udp.sendto(question(name), (address, 53))
-                return why_no_answer(udp.recv(4096))
+    # Datagrams get lost without a fault, and a pod behind the address may be on a node that was lost just now: each
+    # question comes from a port of its own, so it may go to another pod.
+    for _attempt in range(max(1, round(timeout))):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, contextlib.suppress(OSError):
+            udp.settimeout(1)
+            udp.sendto(question(name), (address, 53))
+            return why_no_answer(udp.recv(4096))
     return "no answer"
 
 
 def ask_tcp(address: str, name: str, timeout: float) -> str:
     """Ask over TCP; return what is wrong, empty when an answer comes."""
+    wrong = ""
+    for _attempt in range(max(1, round(timeout))):
+        wrong = _ask_tcp_once(address, name)
+        if not wrong:
+            break
+    return wrong
+
+
+def _ask_tcp_once(address: str, name: str) -> str:
     asked = question(name)
     try:
-        with socket.create_connection((address, 53), timeout=timeout) as tcp:
+        with socket.create_connection((address, 53), timeout=1) as tcp:
             tcp.sendall(struct.pack("!H", len(asked)) + asked)
             with tcp.makefile("rb") as stream:
                 length = struct.unpack("!H", stream.read(2))[0]
