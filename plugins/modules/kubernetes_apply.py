@@ -88,6 +88,11 @@ def substance(obj: dict[str, Any]) -> dict[str, Any]:
     return bare
 
 
+def has_fields(obj: dict[str, Any]) -> bool:
+    """Tell whether an object is more than a name: who applied a bare Namespace, the API does not remember."""
+    return bool(obj.keys() - {"apiVersion", "kind", "metadata"} or obj["metadata"].keys() - {"name", "namespace"})
+
+
 def as_text(obj: dict[str, Any]) -> str:
     """Return an object as text for a diff; what a Secret holds is left out."""
     shown = substance(obj)
@@ -164,7 +169,7 @@ class Apply:
             was, will = before.get(key(obj)), after.get(key(obj), obj)
             if was is None:
                 self.changes.note(label(obj), before="", after=as_text(will))
-            elif substance(was) != substance(will) or not is_ours(was):
+            elif substance(was) != substance(will) or (has_fields(obj) and not is_ours(was)):
                 self.changes.note(label(obj), before=as_text(was), after=as_text(will))
         if self.changes and not self.changes.module.check_mode:
             first = [obj for obj in wanted if obj["kind"] in ("Namespace", "CustomResourceDefinition")]

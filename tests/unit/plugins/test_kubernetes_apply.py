@@ -78,6 +78,16 @@ def test_a_namespace_of_somebody_else_stays_theirs() -> None:
     assert ("Namespace", "", "web") not in api.applied
 
 
+def test_a_bare_namespace_among_the_objects_is_no_change_the_second_time() -> None:
+    api = Api("default", "shop")
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
+    inside = {**SERVICE, "metadata": {"name": "shop", "namespace": "shop"}}
+    converge(api, space, inside)
+    # The API server notes nobody as the manager of no field.
+    api.objects["Namespace", "", "shop"] = space
+    assert not converge(api, space, inside)
+
+
 def test_check_mode_tells_the_same_and_does_nothing() -> None:
     api = Api("default")
     noted = converge(api, SERVICE, check_mode=True)
