@@ -180,8 +180,8 @@ OTHER_DISTRIBUTIONS = {
 CLUSTER_INTERFACES = ("cni", "flannel", "cali", "cilium", "lxc", "veth", "kube-", "tunl", "vxlan.calico")
 # kubeadm dates certificates back by five minutes: with a larger difference they are "not yet valid".
 CLOCK_SECONDS = 120
-# Below this kubelet evicts pods and deletes images.
-DISK_PERCENT = 10
+# Below this kubelet evicts pods and deletes images, where images and pods share a file system (imagefs.available).
+DISK_PERCENT = 15
 DISK_GIB = 8
 TIME_ERROR = 5
 # A machine of the same network answers in milliseconds.
