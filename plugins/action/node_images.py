@@ -1,4 +1,4 @@
-"""Bring images from the operator's machine to a host, straight into its runtime: no registry, no temporary file."""
+"""Bring images from the operator's machine to a host, straight into its runtime: no registry, no file there."""
 
 from __future__ import annotations
 

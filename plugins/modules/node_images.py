@@ -4,7 +4,7 @@ DOCUMENTATION = """
 module: node_images
 short_description: Bring images from the operator's machine to a host
 description:
-  - Streams images into the host's Docker or containerd over the SSH connection, without a registry or a temporary file.
+  - Streams images into the host's Docker or containerd over the SSH connection, without a registry or a file there.
   - An image the host already has with the same content is skipped.
   - Runs on the operator's machine, for all hosts side by side. Docker packs an image once for all of them, into a file
     that is gone when the run ends; where there is no room for that, once for each.
