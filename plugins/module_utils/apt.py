@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ansible.module_utils.basic import AnsibleModule
+    from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
 
 LISTS = Path("/var/lib/apt/lists")
 LISTS_FRESH_SECONDS = 24 * 3600
@@ -120,6 +121,17 @@ def install(module: AnsibleModule, wanted: Sequence[str], *, change_version: boo
         code, stdout, stderr = module.run_command(command, environ_update=ENVIRONMENT)
     if code != 0:
         _fail_installation(module, wanted, stdout + stderr, trouble)
+
+
+def add(changes: Changes, missing: Sequence[str]) -> None:
+    """Install the packages a host lacks, told as one change; none is fine."""
+    if missing:
+        changes.act(
+            f"packages {' '.join(missing)}",
+            lambda: install(changes.module, missing),
+            before="not installed\n",
+            after="installed\n",
+        )
 
 
 def complaints(text: str) -> str:

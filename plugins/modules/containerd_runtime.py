@@ -173,12 +173,7 @@ class ContainerdRuntime:
         if candidate is not None:
             self._refuse_old(apt.upstream_version(candidate), f"{candidate} is what this host would install")
         self.version = candidate or ""
-        self.changes.act(
-            f"packages {' '.join(packages)}",
-            lambda: apt.install(self.module, packages),
-            before="not installed\n",
-            after="installed\n",
-        )
+        apt.add(self.changes, packages)
         if not self.module.check_mode:
             self.unit = systemd.show(self.module, [UNIT])[UNIT]
 

@@ -298,13 +298,7 @@ class DockerRuntime:
         for registry, certificate in self.asked["registry_ca_certificates"].items():
             self.changes.file(f"{CERTIFICATES}/{registry}/ca.crt", certificate.rstrip() + "\n")
         proxy_changed = self.proxy.for_service(self.changes, DOCKER)
-        if missing:
-            self.changes.act(
-                f"packages {' '.join(missing)}",
-                lambda: apt.install(self.module, missing),
-                before="not installed\n",
-                after="installed\n",
-            )
+        apt.add(self.changes, missing)
         self._cri_dockerd(binary, cri_dockerd)
         self._services(before, after, proxy_changed=proxy_changed)
         self.proxy.forget(self.changes)

@@ -103,13 +103,7 @@ class HostSettings:
         wanted = choose(self.module, self.asked["packages"], purpose="packages a Kubernetes host needs")
         present = apt.installed(self.module, wanted)
         missing = [name for name in wanted if name not in present]
-        if missing:
-            self.changes.act(
-                f"packages {' '.join(missing)}",
-                lambda: apt.install(self.module, missing),
-                before="not installed\n",
-                after="installed\n",
-            )
+        apt.add(self.changes, missing)
 
     def _kernel_modules(self) -> None:
         wanted = self.asked["kernel_modules"]

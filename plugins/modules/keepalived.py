@@ -171,13 +171,7 @@ class Keepalived:
         interface = self._interface()
         # Installed without a configuration it does not start, so the files may come first or last.
         missing = [name for name in PACKAGES if name not in apt.installed(self.module, PACKAGES)]
-        if missing:
-            self.changes.act(
-                f"packages {' '.join(missing)}",
-                lambda: apt.install(self.module, missing),
-                before="not installed\n",
-                after="installed\n",
-            )
+        apt.add(self.changes, missing)
         script = CHECK_SCRIPT.format(
             header=HEADER, node_address=self.asked["node_address"], port=self.asked["api_port"]
         )

@@ -323,13 +323,7 @@ class Minikube:
         if shutil.which("sudo", path=PATH) is None:
             # Minikube calls it even when it is root already.
             missing.append("sudo")
-        if missing:
-            self.changes.act(
-                f"packages {' '.join(missing)}",
-                lambda: apt.install(self.module, missing),
-                before="not installed\n",
-                after="installed\n",
-            )
+        apt.add(self.changes, missing)
         if shutil.which("cri-dockerd", path=PATH) is None:
             binary = next(CRI_DOCKERD_HOME.glob("*/cri-dockerd"), None)
             if binary is None and not self.module.check_mode:
