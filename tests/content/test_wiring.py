@@ -128,3 +128,38 @@ def test_a_host_that_is_set_aside_says_nothing_about_the_others(writable: bool, 
     looked_at = {"ansible_facts": {"kubestrap": {"conntrack_writable": writable}}}
     hostvars = {"cp": looked_at, "w": {"ansible_facts": {}}}
     assert value("control_plane_conntrack_writable", hostvars=hostvars) is expected
+
+
+WIRED = sorted(
+    name
+    for name in yaml.safe_load((ROOT / "playbooks/group_vars/all.yml").read_text())
+    if name.startswith(("api_endpoint", "control_plane_", "kubeconfig_", "cluster_check_", "worker_"))
+)
+
+
+@pytest.mark.parametrize("name", WIRED)
+def test_everything_is_known_without_the_first_control_plane(name: str) -> None:
+    known = {
+        **FACTS["kubestrap"],
+        "hostname": "b",
+        "resolver": "/r",
+        "cgroup_version": 2,
+        "swap_stays_on": False,
+        "conntrack_writable": True,
+        "is_control_plane": True,
+        "api_ready": True,
+    }
+    facts = {"kubestrap": known}
+    value(
+        name,
+        facts=facts,
+        inventory_hostname="b",
+        ansible_play_hosts=["b"],
+        ansible_play_hosts_all=["b"],
+        groups={"control_plane": ["a", "b"], "workers": []},
+        hostvars={
+            "a": {"inventory_hostname": "a", "ansible_facts": {}, "node_address": ""},
+            "b": {"inventory_hostname": "b", "ansible_facts": facts, "node_address": "10.0.0.11"},
+        },
+        cluster_api_virtual_address="10.0.0.100",
+    )
