@@ -110,13 +110,16 @@ def test_second_interrupt_kills(run, tmp_path):
     def interrupt():
         while not started.exists():
             time.sleep(0.05)
+        # It must not end by itself: a signal after its end would be for these tests.
+        for process in playbooks_running(tmp_path):
+            os.kill(process, signal.SIGSTOP)
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(0.3)
 
     thread = threading.Thread(target=interrupt)
     thread.start()
-    outcome, _, _, _ = run([{"name": "Wait", "ansible.builtin.shell": f"touch {started}; trap '' INT; sleep 62"}])
+    outcome, _, _, _ = run([{"name": "Wait", "ansible.builtin.shell": f"touch {started}; exec sleep 62"}])
     thread.join()
     assert outcome.interrupted
     assert not playbooks_running(tmp_path)
@@ -129,5 +132,5 @@ def playbooks_running(directory):
         except OSError:
             return ""
 
-    lines = [command(path) for path in Path("/proc").glob("[0-9]*/cmdline")]
-    return [line for line in lines if str(directory) in line and "ansible-playbook" in line]
+    lines = {int(path.parent.name): command(path) for path in Path("/proc").glob("[0-9]*/cmdline")}
+    return [process for process, line in lines.items() if str(directory) in line and "ansible-playbook" in line]
