@@ -135,8 +135,13 @@ def test_data_outlives_its_pod(cluster: Hosts, measured: Callable[[str, str], No
 def test_removed_addons_are_gone_but_volumes_keep_theirs(
     cluster: Hosts, up: Callable[..., Any], program: Program
 ) -> None:
+    def pods() -> list[str]:
+        return cluster.kubectl("get", "pods", "-l", "app=springboot-kotlin-app", "-o", "name").split()
+
+    # The replicas that the load brought take their time to end.
+    until(lambda: len(pods()) == 2, 60, "the end of the other replicas")
+    before = pods()
     nodes = cluster.kubectl("get", "nodes", "-o", "jsonpath={.items[*].metadata.uid}")
-    pods = cluster.kubectl("get", "pods", "-l", "app=springboot-kotlin-app", "-o", "name")
     summary = up()
     (kept,) = found(summary)
     assert "default/data-journal-0" in kept
@@ -151,7 +156,7 @@ def test_removed_addons_are_gone_but_volumes_keep_theirs(
     urls = program.run("status", "-i", cluster.inventory, "--output", "json").summary["app_urls"]
     assert [get(url) for url in urls] == [200, 200]
     assert cluster.kubectl("get", "nodes", "-o", "jsonpath={.items[*].metadata.uid}") == nodes
-    assert cluster.kubectl("get", "pods", "-l", "app=springboot-kotlin-app", "-o", "name") == pods
+    assert pods() == before
 
     cluster.kubectl("delete", "statefulset", "journal")
     cluster.kubectl("delete", "pvc", "data-journal-0")
