@@ -9,6 +9,7 @@ import yaml
 
 from tests.conftest import Hosts, Program
 from tests.e2e.conftest import IMAGE
+from tests.e2e.test_addons import until
 from tests.e2e.test_up import FILES
 
 PIDS = "for s in containerd kubelet; do systemctl show -p MainPID -p ExecMainStartTimestampMonotonic --value $s; done"
@@ -74,7 +75,7 @@ def test_a_node_that_joins_later_has_the_local_image_and_exec_works_on_both_kind
         try:
             joined.kubectl("wait", f"pod/{name}", "--for=condition=Ready", "--timeout=180s")
             assert joined.kubectl("exec", name, "--", "id", "-u").strip() != "0"
-            assert "Started Application" in joined.kubectl("logs", name)
+            until(lambda name=name: "Started Application" in joined.kubectl("logs", name), 120, f"the start of {name}")
         finally:
             joined.kubectl("delete", "pod", name, "--now")
     measured(
