@@ -1,5 +1,6 @@
 """containerd beside Docker: a Debian 12 host that joins later, and clusters with nothing else."""
 
+import json
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -68,8 +69,7 @@ def test_a_node_that_joins_later_has_the_local_image_and_exec_works_on_both_kind
 ) -> None:
     for host in ("worker1", "worker2"):
         name = f"local-image-{host}"
-        pod = {"spec": {"nodeName": joined.host(host)}}
-        overrides = yaml.safe_dump(pod, default_flow_style=True, width=1000).strip()
+        overrides = json.dumps({"apiVersion": "v1", "spec": {"nodeName": joined.host(host)}})
         options = ("--image", IMAGE, "--image-pull-policy=Never", "--restart=Never", "--overrides", overrides)
         joined.kubectl("run", name, *options)
         try:
