@@ -10,12 +10,12 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT, Hosts, Program
-from tests.e2e.proof import Cell, Measurement, Record, commit
+from tests.e2e.proof import Cell, Measurement, Record, now
 
 HERE = Path(__file__).parent
 APP = ROOT / "examples/springboot-kotlin-app"
 IMAGE = "springboot-kotlin-app:latest"
-RECORD = Record(commit=commit(ROOT))
+RECORD = Record(shown=now(ROOT))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,7 +41,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write down what was proved, and what failed: one failure does not take away hours of other proofs."""
     path = session.config.getoption("--proof")
     if path and RECORD.tests:
-        path.write_text(RECORD.page(path.read_text() if path.exists() else ""))
+        data = path.with_suffix(".json")
+        record = RECORD.over(Record.load(data))
+        record.save(data)
+        path.write_text(record.page(path.read_text() if path.exists() else ""))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -110,6 +113,7 @@ def prove(program: Program) -> Callable[..., dict[str, Any]]:
                 kubernetes=hosts.sh("cp1", "kubeadm version -o short").strip().removeprefix("v"),
                 seconds=first.seconds,
                 second_run_seconds=again.seconds,
+                shown=RECORD.shown,
             )
         )
         return first.summary

@@ -1,12 +1,13 @@
 """docs/proof.md: what ran where, when, and how long it took. Written by the e2e tests, never by hand."""
 
 import itertools
+import json
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 # From this heading on the page is written by hand: what `time` said of commands that take whole machines.
 BY_HAND = "## Whole runs"
@@ -62,6 +63,13 @@ class Cell:
     kubernetes: str
     seconds: float
     second_run_seconds: float | None = None
+    shown: str = ""
+    """Day and commit."""
+
+    @property
+    def shape(self) -> tuple[str, str, str]:
+        """What a newer one replaces an older one by."""
+        return self.system, self.runtime, self.topology
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,14 +87,19 @@ class Ended:
 
     outcome: Outcome
     seconds: float
+    shown: str = ""
+    """Day and commit."""
 
 
 @dataclass(kw_only=True)
 class Record:
-    """What one run of the tests showed."""
+    """What the tests showed: in one run, or in several of which the later ones count.
 
-    commit: str
-    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    Attributes:
+        shown: Day and commit of this run.
+    """
+
+    shown: str = ""
     cells: list[Cell] = field(default_factory=list)
     measurements: list[Measurement] = field(default_factory=list)
     tests: dict[str, Ended] = field(default_factory=dict)
@@ -95,9 +108,31 @@ class Record:
         """Remember a phase of a test; one that failed is not forgotten for a later one that passed."""
         before = self.tests.get(test)
         failed = not passed or (before is not None and before.outcome == "failed")
-        self.tests[test] = Ended(
-            outcome="failed" if failed else "passed", seconds=seconds + (before.seconds if before else 0)
+        seconds += before.seconds if before else 0
+        self.tests[test] = Ended(outcome="failed" if failed else "passed", seconds=seconds, shown=self.shown)
+
+    def over(self, older: "Record") -> "Record":
+        """Return this record with all that an older one has besides: hours of proof need not be one run."""
+        made = {cell.shape for cell in self.cells}
+        return Record(
+            cells=[*(cell for cell in older.cells if cell.shape not in made), *self.cells],
+            measurements=[*(one for one in older.measurements if one.test not in self.tests), *self.measurements],
+            tests=older.tests | self.tests,
         )
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read what was saved; nothing when there is no such file."""
+        data = json.loads(path.read_text()) if path.exists() else {}
+        return cls(
+            cells=[Cell(**cell) for cell in data.get("cells", ())],
+            measurements=[Measurement(**one) for one in data.get("measurements", ())],
+            tests={name: Ended(**ended) for name, ended in data.get("tests", {}).items()},
+        )
+
+    def save(self, path: Path) -> None:
+        """Write all of it."""
+        path.write_text(json.dumps(asdict(self), indent=1, sort_keys=True) + "\n")
 
     def page(self, before: str = "") -> str:
         """Return the page; `before` is the old one, of which the part that is written by hand stays."""
@@ -106,21 +141,20 @@ class Record:
         lines = [
             "# Proof",
             "",
-            "Written by `make proof`: every cell is a cluster that was made, on hosts that were bare before.",
+            "Written by `make proof`, and by any run of the e2e tests with `--proof`: each row says on which day and",
+            "at which commit it was last shown. Every cluster was made on hosts that were bare before, on one machine",
+            f"that also builds and serves everything they download. {count.count('passed')} tests passed{failed}.",
             "",
-            f"Run of {self.started:%Y-%m-%d %H:%M} UTC at commit `{self.commit or 'unknown'}`, on one machine that",
-            f"also builds and serves everything the hosts download: {count.count('passed')} tests passed{failed}.",
-            "",
-            "| hosts | runtime | topology | Kubernetes | `up`, s | second `up`, s |",
-            "|---|---|---|---|---|---|",
+            "| hosts | runtime | topology | Kubernetes | `up`, s | second `up`, s | shown |",
+            "|---|---|---|---|---|---|---|",
             *self._clusters(),
         ]
         for title, claims in self._tables():
-            lines += ["", f"## {title}", "", "| what | measured | test |", "|---|---|---|"]
+            lines += ["", f"## {title}", "", "| what | measured | test | shown |", "|---|---|---|---|"]
             lines += [row for claim in claims for row in self._rows(claim)]
-        lines += ["", "## Tests", "", "| test | s | |", "|---|---|---|"]
+        lines += ["", "## Tests", "", "| test | s | | shown |", "|---|---|---|---|"]
         lines += [
-            f"| {name} | {ended.seconds:.0f} | {'' if ended.outcome == 'passed' else '**failed**'} |"
+            f"| {name} | {ended.seconds:.0f} | {'' if ended.outcome == 'passed' else '**failed**'} | {ended.shown} |"
             for name, ended in sorted(self.tests.items())
         ]
         _, heading, by_hand = before.partition(BY_HAND)
@@ -132,10 +166,11 @@ class Record:
         for system, runtime in dict.fromkeys([*asked, *made]):
             cells = [cell for cell in self.cells if (cell.system, cell.runtime) == (system, runtime)]
             if not cells:
-                yield f"| {system} | {runtime} | any | | not proved | |"
+                yield f"| {system} | {runtime} | any | | not proved | | |"
             for cell in cells:
                 again = "" if cell.second_run_seconds is None else f"{cell.second_run_seconds:.0f}"
-                yield f"| {system} | {runtime} | {cell.topology} | {cell.kubernetes} | {cell.seconds:.0f} | {again} |"
+                made_in = f"{cell.kubernetes} | {cell.seconds:.0f} | {again}"
+                yield f"| {system} | {runtime} | {cell.topology} | {made_in} | {cell.shown} |"
 
     def _tables(self) -> Iterator[tuple[str, Sequence[str]]]:
         yield from CLAIMS.items()
@@ -146,15 +181,18 @@ class Record:
     def _rows(self, claim: str) -> Iterator[str]:
         found = [one for one in self.measurements if one.claim == claim]
         if not found:
-            yield f"| {claim} | not proved | |"
+            yield f"| {claim} | not proved | | |"
         for one in found:
             ended = self.tests.get(one.test)
             value = one.value.replace("|", "\\|").replace("\n", " ")
-            yield f"| {claim} | {value if ended and ended.outcome == 'passed' else '**failed**'} | {one.test} |"
+            if ended is None or ended.outcome == "failed":
+                value = "**failed**"
+            yield f"| {claim} | {value} | {one.test} | {ended.shown if ended else ''} |"
 
 
-def commit(root: Path) -> str:
-    """Return the commit of a checkout, empty when there is none."""
-    return subprocess.run(
+def now(root: Path) -> str:
+    """Return the day and the commit of a checkout."""
+    described = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=root, capture_output=True, text=True, check=False
     ).stdout.strip()
+    return f"{datetime.now(UTC):%Y-%m-%d} `{described or 'unknown'}`"

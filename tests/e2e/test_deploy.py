@@ -240,7 +240,7 @@ def test_version_before_serves_while_the_new_one_crashes(cluster: Hosts, program
 
 
 def test_bad_manifests_are_told_with_their_lines_and_change_nothing(
-    cluster: Hosts, program: Program, tmp_path: Path
+    cluster: Hosts, program: Program, tmp_path: Path, measured: Callable[[str, str], None]
 ) -> None:
     (tmp_path / "good.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: good}\n")
     (tmp_path / "web.yaml").write_text("""\
@@ -278,6 +278,7 @@ spec:
         ["web.yaml:14", "spec.template.spec.containers[0].imagePullPolice"],
     ]
     assert "bad" not in cluster.kubectl("get", "namespaces", "-o", "name").replace("/", " ").split()
+    measured("bad manifest", f"{told[1].partition(f'{tmp_path}/')[2]} ({result.seconds:.0f} s, nothing applied)")
 
 
 def test_second_deploy_changes_nothing(cluster: Hosts, program: Program) -> None:

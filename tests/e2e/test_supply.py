@@ -137,7 +137,9 @@ def test_no_pod_of_the_cluster_has_the_proxy(supplied: Site) -> None:
     assert [name for name in names if name.endswith("_proxy")] == []
 
 
-def test_images_come_with_the_login_and_from_the_mirror_and_exec_works(supplied: Site) -> None:
+def test_images_come_with_the_login_and_from_the_mirror_and_exec_works(
+    supplied: Site, measured: Callable[[str, str], None]
+) -> None:
     kubectl = supplied.hosts.kubectl
     images = {
         "private": f"{supplied.registry}/flannel-io/flannel:v0.28.4",
@@ -151,6 +153,7 @@ def test_images_come_with_the_login_and_from_the_mirror_and_exec_works(supplied:
         assert "proxy" not in kubectl("exec", "private", "--", "sh", "-c", "set").lower()
     finally:
         kubectl("delete", "pod", *images, "--wait=false", "--force")
+    measured("proxy and mirrors", f"{supplied.runtime}: all through a proxy; images with a login, and from a mirror")
 
 
 def test_cri_dockerd_has_the_login_for_its_own_image(supplied: Site) -> None:
