@@ -114,7 +114,8 @@ def _type_problem(value: Any, wanted: str) -> str | None:  # noqa: C901, PLR0911
                 return f'is {_kind(value)}, but must be a list; on the command line write -e \'{{"NAME": ["..."]}}\''
         case "dict":
             if not isinstance(value, Mapping):
-                return f"is {_kind(value)}, but must be a mapping (key: value)"
+                # Without the text: it may be a login.
+                return f"is {'text' if isinstance(value, str) else _kind(value)}, but must be a mapping (key: value)"
         case _:
             pass
     return None

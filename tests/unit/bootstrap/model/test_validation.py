@@ -239,6 +239,12 @@ def test_logins_at_registries_that_are_none_are_not_shown(value):
     assert "secret" not in text
 
 
+def test_login_in_place_of_a_mapping_is_not_shown():
+    text = only(inventory(cluster_registry_credentials="me:secret"))
+    assert "is text, but must be a mapping" in text
+    assert "secret" not in text
+
+
 def test_login_at_a_registry():
     good = {
         "registry.example:5000": {"username": "me", "password": "secret"},
