@@ -130,6 +130,27 @@ def test_a_host_that_is_set_aside_says_nothing_about_the_others(writable: bool, 
     assert value("control_plane_conntrack_writable", hostvars=hostvars) is expected
 
 
+@pytest.mark.parametrize(("here", "gets"), [(["a", "b"], ["a"]), (["b"], ["b"])])
+def test_operator_has_the_credentials_of_the_first_control_plane_also_when_it_was_made_anew(
+    here: list[str], gets: list[str]
+) -> None:
+    bare, up = ({"kubestrap": {"is_control_plane": ready, "api_ready": ready}} for ready in (False, True))
+    hostvars = {name: {"inventory_hostname": name, "ansible_facts": facts} for name, facts in (("a", bare), ("b", up))}
+    found = [
+        name
+        for name in here
+        if value(
+            "kubeconfig_path",
+            inventory_hostname=name,
+            ansible_play_hosts=here,
+            groups={"control_plane": ["a", "b"]},
+            hostvars=hostvars,
+            cluster_kubeconfig="~/.kube/config",
+        )
+    ]
+    assert found == gets
+
+
 WIRED = sorted(
     name
     for name in yaml.safe_load((ROOT / "playbooks/group_vars/all.yml").read_text())
