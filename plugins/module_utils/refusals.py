@@ -29,7 +29,7 @@ OPENINGS = (
 
 
 def explain(said: str, obj: dict[str, Any], source: dict[str, Any]) -> list[str]:
-    """Return the mistakes in an object, each as `file:line: field: what is wrong`.
+    """Return the mistakes in an object in the order of its file, each as `file:line: field: what is wrong`.
 
     Args:
         said: What kubectl printed when the object was tried alone.
@@ -41,8 +41,9 @@ def explain(said: str, obj: dict[str, Any], source: dict[str, Any]) -> list[str]
         path, what = _field(text, obj)
         line = _line(path, source.get("lines") or {})
         place = f"{source['file']}:{line}: " if source.get("file") else ""
-        found.append(f"{place}{path}: {_plain(what, obj)}" if path else f"{place}{_plain(what, obj)}")
-    return list(dict.fromkeys(found))
+        found.append((line, f"{place}{path}: {_plain(what, obj)}" if path else f"{place}{_plain(what, obj)}"))
+    # The API server names them in another order each time.
+    return list(dict.fromkeys(text for _, text in sorted(found, key=lambda mistake: mistake[0])))
 
 
 def _sentences(said: str) -> Iterator[str]:

@@ -36,8 +36,8 @@ LINES = {
 }
 WEB = '.spec.template.spec.containers[name="web"]'
 SEVERAL_TYPES = f"""failed to create typed patch object (default/bad; apps/v1, Kind=Deployment): errors:
-  .spec.replicas: expected numeric (int or float), got string
-  {WEB}.env[name="A"].value: expected string, got &value.valueUnstructured{{Value:1}}"""
+  {WEB}.env[name="A"].value: expected string, got &value.valueUnstructured{{Value:1}}
+  .spec.replicas: expected numeric (int or float), got string"""
 ONE_TYPE = f"""failed to create typed patch object (default/bad; apps/v1, Kind=Deployment): \
 {WEB}.imagee: field not declared in schema"""
 SEVERAL_VALUES = """The Pod "bad" is invalid:
