@@ -106,8 +106,8 @@ def _start() -> str:
     state.mkdir(parents=True, exist_ok=True)
     path = state / "dockerd.log"
     with path.open("ab") as log:
-        # In a session of its own, it stays when this command ends.
-        subprocess.Popen(["dockerd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        # In a session of its own and no child of this command, it stays when this one ends.
+        subprocess.run(["setsid", "--fork", "dockerd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True)
     return f"log: {path}"
 
 

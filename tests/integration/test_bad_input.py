@@ -7,6 +7,7 @@ import tarfile
 import pytest
 
 from bootstrap import cli
+from bootstrap.lab import engine
 
 GOOD = """\
 control_plane:
@@ -118,6 +119,7 @@ spec:
 
 
 def test_image_found_in_a_manifest_must_be_here(up, tmp_path):
+    engine.ensure_running(print)
     (tmp_path / "app.yml").write_text(POD)
     code, said = up(GOOD + "all: {vars: {cluster_app_manifests: [app.yml]}}")
     assert code == 2
