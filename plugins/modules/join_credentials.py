@@ -7,8 +7,8 @@ DOCUMENTATION = r"""
 module: join_credentials
 short_description: Make, or revoke, what a host needs to join the cluster
 description:
-  - Run on a control plane. Makes a bootstrap token that expires soon, and the hash of the cluster's CA. For control
-    planes, also puts the certificates they share into the cluster, encrypted with a key that only the result holds.
+  - Run on a control plane. Makes a bootstrap token that expires soon, and gives the cluster's CA. For control planes,
+    also puts the certificates they share into the cluster, encrypted with a key that only the result holds.
   - Reports no change, because what it makes is gone when the run ends; the result is a secret.
 author: kubestrap
 options:
@@ -32,13 +32,11 @@ EXAMPLES = r"""
 RETURN = r"""
 token: {description: The token., returned: when made, type: str}
 token_id: {description: The public half of the token., returned: when made, type: str}
-ca_cert_hash: {description: Hash of the CA's public key., returned: when made, type: str}
+ca_certificate: {description: "The cluster's CA, PEM.", returned: when made, type: str}
 certificate_key: {description: Key of the certificates., returned: with control_plane, type: str}
 """
 
-import base64
 import datetime as dt
-import hashlib
 import secrets
 import string
 
@@ -52,38 +50,6 @@ CA_CERTIFICATE = "/etc/kubernetes/pki/ca.crt"
 ALPHABET = string.ascii_lowercase + string.digits
 # What kubeadm makes beside the certificates, so that a joining host may read them.
 CERTIFICATES = ("secret/kubeadm-certs", "role/kubeadm:kubeadm-certs", "rolebinding/kubeadm:kubeadm-certs")
-
-
-def public_key_hash(pem: str) -> str:
-    """Return the hash by which kubeadm pins a CA: SHA-256 over its subject public key info.
-
-    Args:
-        pem: The certificate, PEM.
-    """
-    body = pem.split("-----BEGIN CERTIFICATE-----", 1)[1].split("-----END CERTIFICATE-----", 1)[0]
-    certificate = base64.b64decode("".join(body.split()))
-    # Certificate { tbsCertificate { [0] version, serial, signature, issuer, validity, subject, subjectPublicKeyInfo
-    start, _ = _content(certificate, 0)
-    start, _ = _content(certificate, start)
-    if certificate[start] == 0xA0:  # noqa: PLR2004
-        start = _end(certificate, start)
-    for _field in ("serial", "signature", "issuer", "validity", "subject"):
-        start = _end(certificate, start)
-    return "sha256:" + hashlib.sha256(certificate[start : _end(certificate, start)]).hexdigest()
-
-
-def _content(der: bytes, at: int) -> tuple[int, int]:
-    """Return where the content of the DER value at this offset starts and ends."""
-    length = der[at + 1]
-    if length < 0x80:  # noqa: PLR2004
-        return at + 2, at + 2 + length
-    count = length & 0x7F
-    start = at + 2 + count
-    return start, start + int.from_bytes(der[at + 2 : start], "big")
-
-
-def _end(der: bytes, at: int) -> int:
-    return _content(der, at)[1]
 
 
 def new_secret(token_id: str, token_secret: str, lifetime: int) -> dict[str, object]:
@@ -100,7 +66,6 @@ def new_secret(token_id: str, token_secret: str, lifetime: int) -> dict[str, obj
             "token-secret": token_secret,
             "expiration": expires.strftime("%Y-%m-%dT%H:%M:%SZ"),
             "usage-bootstrap-authentication": "true",
-            "usage-bootstrap-signing": "true",
             "auth-extra-groups": "system:bootstrappers:kubeadm:default-node-token",
         },
     }
@@ -146,7 +111,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     if module.check_mode:
-        module.exit_json(changed=False, token="", token_id="", ca_cert_hash="", certificate_key="")
+        module.exit_json(changed=False, token="", token_id="", ca_certificate="", certificate_key="")
     kubectl = Kubectl()
     try:
         if module.params["state"] == "absent":
@@ -168,7 +133,7 @@ def main() -> None:
         changed=False,
         token=f"{token_id}.{token_secret}",
         token_id=token_id,
-        ca_cert_hash=public_key_hash(certificate),
+        ca_certificate=certificate,
         certificate_key=certificate_key,
     )
 

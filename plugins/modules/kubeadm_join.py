@@ -30,7 +30,7 @@ options:
   schedulable: {description: Whether apps may run on this control plane., type: bool, default: false}
   timeout: {description: Seconds a control plane that exists may take to answer., type: int, default: 120}
   token: {description: Bootstrap token., type: str}
-  ca_cert_hash: {description: "Hash of the cluster's CA the API server must prove, C(sha256:...).", type: str}
+  ca_certificate: {description: "The CA by which the host knows the cluster, PEM.", type: str}
   certificate_key:
     description: With O(control_plane), the key of the certificates that wait for it in the cluster.
     type: str
@@ -57,6 +57,7 @@ trouble:
   type: str
 """
 
+import base64
 import json
 import re
 import time
@@ -79,18 +80,28 @@ REMAINS = (
 NODE_APPEARS_WITHIN = 60
 
 
-def configuration(params: dict[str, Any]) -> dict[str, Any]:
-    """Return the document `kubeadm join` reads. It holds the token."""
+def discovery(params: dict[str, Any]) -> dict[str, Any]:
+    """Return the kubeconfig by which `kubeadm join` knows the cluster.
+
+    It came over a connection that is trusted. To trust the cluster by a token, kubeadm would have to wait until the
+    controller manager has signed that: 5 s in a new cluster.
+    """
+    authority = base64.b64encode(params["ca_certificate"].encode()).decode()
+    cluster = {"server": f"https://{params['api_endpoint']}", "certificate-authority-data": authority}
+    return {"apiVersion": "v1", "kind": "Config", "clusters": [{"name": "", "cluster": cluster}]}
+
+
+def configuration(params: dict[str, Any], kubeconfig: str) -> dict[str, Any]:
+    """Return the document `kubeadm join` reads. It holds the token.
+
+    Args:
+        params: The parameters of the module.
+        kubeconfig: Path of the file by which it knows the cluster.
+    """
     document: dict[str, Any] = {
         "apiVersion": "kubeadm.k8s.io/v1beta4",
         "kind": "JoinConfiguration",
-        "discovery": {
-            "bootstrapToken": {
-                "token": params["token"],
-                "apiServerEndpoint": params["api_endpoint"],
-                "caCertHashes": [params["ca_cert_hash"]],
-            }
-        },
+        "discovery": {"file": {"kubeConfigPath": kubeconfig}, "tlsBootstrapToken": params["token"]},
         "nodeRegistration": kubeadm.node_registration(
             name=params["node_name"],
             address=params["node_address"],
@@ -204,9 +215,11 @@ class Worker:
         return any(Path(path).exists() for path in REMAINS)
 
     def _join(self) -> None:
-        with SecretFile(kubeadm.as_documents([configuration(self.params)])) as path:
-            kubeadm.validate(path)
-            done = kubeadm.run("kubeadm", "join", "--config", path)
+        with SecretFile(kubeadm.as_documents([discovery(self.params)])) as kubeconfig:
+            documents = kubeadm.as_documents([configuration(self.params, kubeconfig)])
+            with SecretFile(documents) as path:
+                kubeadm.validate(path)
+                done = kubeadm.run("kubeadm", "join", "--config", path)
         if done.returncode != 0:
             raise KubeadmError(kubeadm.failure("kubeadm join", done, self.params["cri_socket"]))
 
@@ -281,10 +294,10 @@ def main() -> None:
             "schedulable": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 120},
             "token": {"type": "str", "no_log": True},
-            "ca_cert_hash": {"type": "str"},
+            "ca_certificate": {"type": "str"},
             "certificate_key": {"type": "str", "no_log": True},
         },
-        required_together=[("token", "ca_cert_hash")],
+        required_together=[("token", "ca_certificate")],
         supports_check_mode=True,
     )
     params = module.params

@@ -1,5 +1,6 @@
 """When a host joins, and when it is left alone."""
 
+import base64
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,7 @@ PARAMS: dict[str, Any] = {
     "cgroup_version": 2,
     "swap_stays_on": False,
     "token": "abcdef.0123456789abcdef",
-    "ca_cert_hash": "sha256:12",
+    "ca_certificate": "-----BEGIN CERTIFICATE-----",
     "control_plane": False,
     "schedulable": False,
     "timeout": 1,
@@ -47,9 +48,13 @@ def joined_to(server: str) -> None:
     Path(kubeadm.KUBELET_CONF).write_text(f"clusters:\n- cluster:\n    server: https://{server}\n")
 
 
-def test_the_ca_is_pinned_and_the_socket_set() -> None:
-    document = kubeadm_join.configuration(PARAMS)
-    assert document["discovery"]["bootstrapToken"]["caCertHashes"] == ["sha256:12"]
+def test_the_cluster_is_known_by_its_ca_and_the_socket_set() -> None:
+    cluster = kubeadm_join.discovery(PARAMS)["clusters"][0]["cluster"]
+    assert base64.b64decode(cluster["certificate-authority-data"]).decode() == PARAMS["ca_certificate"]
+    assert cluster["server"] == "https://10.0.0.11:6443"
+    document = kubeadm_join.configuration(PARAMS, "/run/known.yaml")
+    assert document["discovery"]["file"]["kubeConfigPath"] == "/run/known.yaml"
+    assert document["discovery"]["tlsBootstrapToken"] == PARAMS["token"]
     assert document["nodeRegistration"]["criSocket"] == "unix:///run/cri-dockerd.sock"
 
 
@@ -110,13 +115,13 @@ PLANE: dict[str, Any] = {
 
 
 def test_a_control_plane_advertises_its_own_address_and_brings_the_key() -> None:
-    document = kubeadm_join.configuration({**PLANE, "token": "t"})
+    document = kubeadm_join.configuration({**PLANE, "token": "t"}, "/run/known.yaml")
     assert document["controlPlane"] == {
         "localAPIEndpoint": {"advertiseAddress": "10.0.0.12", "bindPort": 6443},
         "certificateKey": "00" * 32,
     }
     assert "taints" not in document["nodeRegistration"]
-    assert kubeadm_join.configuration({**PLANE, "schedulable": True})["nodeRegistration"]["taints"] == []
+    assert kubeadm_join.configuration({**PLANE, "schedulable": True}, "/k")["nodeRegistration"]["taints"] == []
 
 
 class LocalApi:
