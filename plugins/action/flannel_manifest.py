@@ -11,13 +11,16 @@ from ansible_collections.kubestrap.cluster.plugins.plugin_utils.upstream_manifes
 UPSTREAM_REGISTRY = "ghcr.io/flannel-io/"
 
 
-def fit(objects: list[dict[str, Any]], *, pod_cidr: str, image_registry: str) -> list[dict[str, Any]]:
+def fit(
+    objects: list[dict[str, Any]], *, pod_cidr: str, image_registry: str, api_endpoint: str = ""
+) -> list[dict[str, Any]]:
     """Return flannel's objects for this cluster.
 
     Args:
         objects: The manifest's objects.
         pod_cidr: Addresses of the pods.
         image_registry: Where flannel's images come from.
+        api_endpoint: C(host:port) of the API; empty leaves flannel with the Service C(kubernetes).
     """
     for obj in objects:
         if obj["kind"] == "ConfigMap" and "net-conf.json" in obj.get("data", {}):
@@ -32,6 +35,13 @@ def fit(objects: list[dict[str, Any]], *, pod_cidr: str, image_registry: str) ->
             # Without it flannel takes the interface of the default route, which may not be the one the nodes share.
             flanneld["env"].append({"name": "NODE_ADDRESS", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}})
             flanneld["args"].append("--iface=$(NODE_ADDRESS)")
+            if api_endpoint:
+                # On a new node flannel may ask before kube-proxy leads the Service anywhere, and then waits for 30 s.
+                host, _, port = api_endpoint.rpartition(":")
+                flanneld["env"] += [
+                    {"name": "KUBERNETES_SERVICE_HOST", "value": host.strip("[]")},
+                    {"name": "KUBERNETES_SERVICE_PORT", "value": port},
+                ]
     return objects
 
 
@@ -49,8 +59,9 @@ class ActionModule(ActionBase):
                 "sha256": {"type": "str", "required": True},
                 "pod_cidr": {"type": "str", "required": True},
                 "image_registry": {"type": "str", "required": True},
+                "api_endpoint": {"type": "str", "default": ""},
             }
         )
         objects = fetch(arguments["url"], arguments["sha256"], what="flannel", variable="cluster_flannel_manifest_url")
-        fitted = fit(objects, pod_cidr=arguments["pod_cidr"], image_registry=arguments["image_registry"])
-        return {"changed": False, "objects": fitted}
+        wishes = {name: arguments[name] for name in ("pod_cidr", "image_registry", "api_endpoint")}
+        return {"changed": False, "objects": fit(objects, **wishes)}

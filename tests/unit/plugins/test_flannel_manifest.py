@@ -26,3 +26,10 @@ def test_addresses_images_and_interface_are_ours_and_the_rest_is_flannels() -> N
     assert pod["initContainers"][0]["image"] == "example.org/own:1"
     assert pod["containers"][0]["args"] == ["--ip-masq", "--iface=$(NODE_ADDRESS)"]
     assert pod["containers"][0]["env"][0]["valueFrom"]["fieldRef"]["fieldPath"] == "status.hostIP"
+
+
+def test_flannel_knows_the_api_without_kube_proxy() -> None:
+    fitted = fit(manifest(), pod_cidr="10.50.0.0/16", image_registry="r", api_endpoint="[fd00::1]:6443")
+    environment = fitted[1]["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert {"name": "KUBERNETES_SERVICE_HOST", "value": "fd00::1"} in environment
+    assert {"name": "KUBERNETES_SERVICE_PORT", "value": "6443"} in environment
