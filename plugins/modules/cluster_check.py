@@ -54,6 +54,7 @@ dns:
 """
 
 import concurrent.futures
+import datetime as dt
 import time
 from typing import Any, Optional
 
@@ -74,6 +75,8 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import (
 NAMESPACE = "kube-system"
 NAME = "kubestrap-check"
 SIDE_BY_SIDE = 8
+# The kubelet looks every ten seconds whether DNS is ready; its first look often comes too early.
+PROBED_AGAIN = dt.timedelta(seconds=15)
 # Namespaces for the label of add-ons only.
 LOOKED_AT = "nodes,pods,deployments,services,namespaces"
 
@@ -200,14 +203,16 @@ class Check:
             lines.append("  DNS is being spread over the nodes")
         elif dns["status"].get("readyReplicas", 0) < dns["spec"]["replicas"]:
             pods = dns_pods(objects)
+            unready = [pod for pod in pods if not is_ready(pod)]
             states = [
                 f"{pod['metadata']['name']} on {pod['spec'].get('nodeName', 'no node')}: {pod_state(pod)}"
-                for pod in pods
-                if not is_ready(pod) and self.is_asked_for(pod)
+                for pod in unready
+                if self.is_asked_for(pod)
             ]
-            # What ran on a node that is lost is made elsewhere after minutes; meanwhile the others serve.
-            elsewhere = any(not self.is_asked_for(pod) for pod in pods)
-            if states or not elsewhere or not any(map(is_ready, pods)):
+            # What ran on a node that is lost is made elsewhere after minutes, and one that has just started is asked
+            # again after ten seconds; meanwhile the others serve.
+            excused = [pod for pod in unready if not self.is_asked_for(pod) or has_just_started(pod)]
+            if len(unready) == len(pods) or not excused or len(excused) < len(unready):
                 lines.append(f"  DNS is not ready: {'; '.join(states) or 'no pod yet'}{self.dns_cause(states)}")
         return lines
 
@@ -311,6 +316,18 @@ def dns_pods(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for obj in objects
         if obj["kind"] == "Pod" and obj["metadata"].get("labels", {}).get("k8s-app") == "kube-dns"
     ]
+
+
+def has_just_started(pod: dict[str, Any]) -> bool:
+    """Tell whether a pod's containers run, for the first time and not for long."""
+    containers = pod["status"].get("containerStatuses") or [{}]
+    now = dt.datetime.now(dt.timezone.utc)
+    return all(
+        container.get("restartCount") == 0
+        and "running" in container["state"]
+        and now - dt.datetime.strptime(container["state"]["running"]["startedAt"], "%Y-%m-%dT%H:%M:%S%z") < PROBED_AGAIN
+        for container in containers
+    )
 
 
 def dns_is_crowded(objects: list[dict[str, Any]]) -> bool:

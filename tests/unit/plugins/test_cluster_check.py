@@ -1,5 +1,6 @@
 """What the cluster still waits for, in words."""
 
+import datetime as dt
 from typing import Any
 
 import pytest
@@ -102,6 +103,17 @@ def test_dns_on_a_lost_node_does_not_count_while_another_serves() -> None:
     assert check().waits_for([*there, lost, pod("cp1", DNS)]) == []
     assert check().waits_for([*there, lost])
     assert check(None, "cp1", "cp2").waits_for([*there, node("cp2"), pod("cp2", OURS), lost, pod("cp1", DNS)])
+
+
+def test_dns_that_has_just_started_is_not_waited_for_while_another_serves() -> None:
+    there = [node("cp1"), pod("cp1", OURS), coredns(1)]
+    for age, restarts, waits in ((1, 0, False), (60, 0, True), (1, 1, True)):
+        started = (dt.datetime.now(dt.UTC) - dt.timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        status = [{"state": {"running": {"startedAt": started}}, "restartCount": restarts}]
+        unready = [{"type": "Ready", "status": "False"}]
+        new = pod("cp1", DNS, conditions=unready, containerStatuses=status)
+        assert bool(check().waits_for([*there, pod("cp1", DNS), new])) is waits
+        assert check().waits_for([*there, new])
 
 
 def test_dns_on_one_node_is_spread_with_several_control_planes_only() -> None:
