@@ -59,6 +59,10 @@ def play(request: Request, tools: Tools, cluster: Cluster, *, variables: Mapping
         tools.reporter.finish(summary)
         return summary.exit_code
     tools.reporter.set_aside(lost)
+    asked = [host.name for host in consulted if host.name not in unreachable]
+    # One of them is enough: that others are lost is no failure of this run.
+    for host in consulted:
+        unreachable.pop(host.name, None)
     run = tools.state.run()
     events: list[Event] = []
 
@@ -73,7 +77,7 @@ def play(request: Request, tools: Tools, cluster: Cluster, *, variables: Mapping
         name=f"{_COLLECTION}.{request.command.replace(' ', '_')}",
         inventories=request.inventories,
         extra_vars=request.extra_vars,
-        variables=variables or {},
+        variables={**(variables or {}), **({"consulted_hosts": asked} if asked else {})},
         limit=tuple(host.name for host in cluster.hosts if host.name in names)
         if cluster.others or len(names) < len(cluster.hosts)
         else (),
@@ -109,9 +113,9 @@ def _chosen(request: Request, cluster: Cluster) -> tuple[Host, ...]:
 
 
 def _consulted(request: Request, cluster: Cluster, hosts: Sequence[Host]) -> tuple[Host, ...]:
-    """Return the host a run that is limited to workers leaves alone, but asks for its address and for tokens."""
+    """Return the hosts that a run which is limited to workers leaves alone, but asks: one must know the cluster."""
     alone = request.command == "up" and all(host.role == "worker" for host in hosts)
-    return cluster.control_planes[:1] if alone else ()
+    return cluster.control_planes if alone else ()
 
 
 def _pointless(

@@ -224,11 +224,15 @@ def test_first_control_plane_is_made_anew(three: Hosts, program: Program) -> Non
     name = three.host("cp1")
     subprocess.run(["docker", "rm", "--force", name], check=True, capture_output=True)
     subprocess.run(["docker", "volume", "rm", f"{name}-var"], check=True, capture_output=True)
-    program.run("lab", "up", "--name", three.name, "--control-planes", "3", "--workers", "0")
+    program.run("lab", "up", "--name", three.name, "--control-planes", "3", "--workers", "1")
+    # A worker joins meanwhile, through one that knows the cluster: the first of the inventory is bare.
+    worker = three.host("worker1")
+    joined = program.run("up", "-i", three.inventory, "--limit", worker, "--output", "json").summary
+    assert set(joined["changed_by_host"]) == {worker}
     made = program.run("up", "-i", three.inventory, "--output", "json").summary
     # On another control plane, what the cluster knew of the old host was removed.
     assert name in made["changed_by_host"]
     assert healthy_members(three, "cp2") == 3
     nodes = kubectl(three, "cp2", "get", "nodes", "--no-headers").splitlines()
-    assert [line.split()[1] for line in nodes] == ["Ready"] * 3
+    assert [line.split()[1] for line in nodes] == ["Ready"] * 4
     assert program.run("up", "-i", three.inventory, "--output", "json").summary["changed"] == 0
