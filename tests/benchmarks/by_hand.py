@@ -1,6 +1,5 @@
 """One bare host to DNS Ready: the script a person would write, against `kubestrap up`."""
 
-import os
 import pathlib
 import shlex
 import subprocess
@@ -9,7 +8,7 @@ import time
 import yaml
 
 from bootstrap.lab import labs
-from tests.benchmarks.hosts import ROOT, Bench, BenchmarkError, Run, times
+from tests.benchmarks.hosts import ROOT, Bench, BenchmarkError, Run, busy, times
 from tests.upstream.tools import say
 
 _SCRIPT = pathlib.Path(__file__).with_name("by_hand.sh")
@@ -35,7 +34,7 @@ def by_hand(bench: Bench, rounds: int) -> list[str]:
     return [
         times(own, hand, "the by-hand script"),
         "",
-        "| run | by hand, s (load before) | `kubestrap up`, s (load before) | ratio | second `up`, s | changed |",
+        "| run | by hand, s (busy before) | `kubestrap up`, s (busy before) | ratio | second `up`, s | changed |",
         "|---|---|---|---|---|---|",
         *(
             f"| {number} | {one} | {other} | {other.seconds / one.seconds:.2f} "
@@ -54,7 +53,7 @@ def by_hand(bench: Bench, rounds: int) -> list[str]:
 def _script(bench: Bench, lab: labs.Lab) -> Run:
     files = lab.inventory.parent
     options = ["-i", str(files / "key"), *shlex.split(labs.ssh_arguments(files))]
-    load, started = os.getloadavg()[0], time.monotonic()
+    used, started = busy(), time.monotonic()
     done = subprocess.run(
         ["ssh", *options, f"root@{lab.hosts[0].address}", "bash", "-s"],
         input=_exports(bench.variables) + _SCRIPT.read_text(),
@@ -72,7 +71,7 @@ def _script(bench: Bench, lab: labs.Lab) -> Run:
         if words[:1] == ["stage"]
     }
     stages = [{"name": name, "seconds": taken} for name, taken in _differences(ends).items()]
-    return Run(seconds=seconds, load=load, summary={"stages": stages}, tasks=[])
+    return Run(seconds=seconds, busy=used, summary={"stages": stages}, tasks=[])
 
 
 def _exports(path: pathlib.Path) -> str:

@@ -27,18 +27,33 @@ class Run:
 
     Attributes:
         seconds: Wall time of the whole command, seen from this machine.
-        load: Load average of this machine just before.
+        busy: Share of this machine's processors that was in use just before.
         summary: What the command says in the end; empty for other programs than kubestrap.
         tasks: Outcome of every task it evaluated, on all hosts.
     """
 
     seconds: float
-    load: float
+    busy: float
     summary: dict[str, Any]
     tasks: list[str]
 
     def __str__(self) -> str:
-        return f"{self.seconds:.1f} ({self.load:.1f})"
+        return f"{self.seconds:.1f} ({self.busy:.0%})"
+
+
+def busy() -> float:
+    """Share of this machine's processors in use in the next five seconds, from 0 to 1."""
+    before = _processor_time()
+    time.sleep(5)
+    spent, idle = (after - was for after, was in zip(_processor_time(), before, strict=True))
+    return 1 - idle / spent
+
+
+def _processor_time() -> tuple[int, int]:
+    """All time and idle time of all processors since the start, in ticks."""
+    with pathlib.Path("/proc/stat").open() as stream:
+        ticks = [int(word) for word in stream.readline().split()[1:]]
+    return sum(ticks[:8]), ticks[3] + ticks[4]
 
 
 def times(runs: Sequence[Run], others: Sequence[Run], what: str) -> str:
@@ -79,7 +94,7 @@ class Bench:
     def kubestrap(self, *words: str) -> Run:
         """Run a command on the lab."""
         inventory = f".kubestrap/labs/{_LAB}/inventory.yml"
-        load, started = os.getloadavg()[0], time.monotonic()
+        used, started = busy(), time.monotonic()
         done = subprocess.run(
             [sys.executable, "-m", "bootstrap", *words, "-i", inventory, "--output", "json"],
             cwd=self.directory,
@@ -95,7 +110,7 @@ class Bench:
             raise BenchmarkError(f"kubestrap {' '.join(words)} ended with exit code {done.returncode}:\n{last}")
         events = [json.loads(line) for line in done.stdout.splitlines()]
         tasks = [event["outcome"] for event in events if event["event"] == "task_finished"]
-        return Run(seconds=seconds, load=load, summary=events[-1], tasks=tasks)
+        return Run(seconds=seconds, busy=used, summary=events[-1], tasks=tasks)
 
     def remove(self) -> None:
         """Remove the hosts, if there are any."""
