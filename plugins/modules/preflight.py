@@ -137,13 +137,24 @@ import time
 import urllib.request
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubestrap.cluster.plugins.module_utils import runtime_findings
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
 from ansible_collections.kubestrap.cluster.plugins.module_utils.download import ARCHITECTURES, architecture
 from ansible_collections.kubestrap.cluster.plugins.module_utils.host import in_container, read_os_release
+from ansible_collections.kubestrap.cluster.plugins.module_utils.network import (
+    is_loopback,
+    is_taken,
+    network_of,
+    own_addresses,
+    parse_listeners,
+    parse_nameservers,
+    parse_routes,
+    source_address,
+    why_unreachable,
+)
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import ARGUMENT as PROXY_ARGUMENT
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import Proxy
 from ansible_collections.kubestrap.cluster.plugins.module_utils.repository import (
@@ -184,10 +195,6 @@ CLOCK_SECONDS = 120
 DISK_PERCENT = 15
 DISK_GIB = 8
 TIME_ERROR = 5
-# A machine of the same network answers in milliseconds.
-ARP_SECONDS = 0.5
-ARP_COMPLETE = 0x2
-REACH_SECONDS = 3
 KERNEL_CONFIGS = (
     "/proc/config.gz",
     "/boot/config-{0}",
@@ -198,58 +205,6 @@ KERNEL_CONFIGS = (
     "/usr/src/linux-headers-{0}/.config",
     "/lib/modules/{0}/build/.config",
 )
-
-
-class Route(NamedTuple):
-    """One entry of the kernel's table of IPv4 routes."""
-
-    network: ipaddress.IPv4Network
-    interface: str
-
-
-def parse_routes(text: str) -> list[Route]:
-    """Return the routes in the text of /proc/net/route, the default route left out."""
-    routes = []
-    for line in text.splitlines()[1:]:
-        interface, destination, _, _, _, _, _, mask = line.split()[:8]
-        if int(mask, 16) == 0:
-            continue
-        address, netmask = (".".join(str(byte) for byte in bytes.fromhex(word)[::-1]) for word in (destination, mask))
-        routes.append(Route(ipaddress.IPv4Network(f"{address}/{netmask}", strict=False), interface))
-    return routes
-
-
-def network_of(address: str, routes: list[Route]) -> str:
-    """Return the network of a host's address; the address alone where the host has no route to neighbours."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return ""
-    around = [route.network for route in routes if parsed in route.network]
-    return str(max(around, key=lambda network: network.prefixlen)) if around else address
-
-
-def parse_listeners(text: str) -> dict[int, str]:
-    """Return the inodes of listening sockets by port, from the text of /proc/net/tcp or tcp6."""
-    listeners = {}
-    for line in text.splitlines()[1:]:
-        words = line.split()
-        if words[3] == "0A":
-            listeners[int(words[1].rsplit(":", 1)[1], 16)] = words[9]
-    return listeners
-
-
-def parse_nameservers(text: str) -> list[str]:
-    """Return the addresses in the text of a resolv.conf."""
-    return re.findall(r"^\s*nameserver\s+(\S+)", text, re.MULTILINE)
-
-
-def is_loopback(address: str) -> bool:
-    """Tell whether an address is the host itself."""
-    try:
-        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
-    except ValueError:
-        return False
 
 
 def parse_server(kubeconfig: str) -> str:
@@ -273,8 +228,8 @@ class Preflight:
         self.hostname = socket.gethostname()
         self.processes = _processes()
         self.routes = parse_routes(read_text("/proc/net/route") or "")
-        self.default_address = _source_address("192.0.2.1")
-        self.addresses = _own_addresses()
+        self.default_address = source_address("192.0.2.1")
+        self.addresses = own_addresses()
         self.facts: dict[str, Any] = {"control_plane": self.asked["control_plane"]}
 
     def run(self) -> None:
@@ -419,7 +374,7 @@ class Preflight:
                 f"A node keeps its address: set cluster_node_address to {flags[1]}, or take the node out of the "
                 "cluster (`kubectl delete node`, `kubeadm reset`) and run again.",
             )
-        reason = _unreachable(control_plane, 6443) if control_plane else ""
+        reason = why_unreachable(control_plane, 6443) if control_plane else ""
         if reason:
             self.found(
                 "control-plane-unreachable",
@@ -611,7 +566,7 @@ class Preflight:
                 "networks, put a load balancer before them and set cluster_api_endpoint.",
             )
         # Where there is a cluster already it is ours, or that of a control plane that is not looked at now.
-        elif not self.joined and str(address) not in self.addresses and _answers(str(address)):
+        elif not self.joined and str(address) not in self.addresses and is_taken(str(address)):
             self.facts["virtual_address_taken"] = str(address)
 
     def _runtime(self) -> None:
@@ -725,45 +680,6 @@ def _read_or_empty(path: str) -> str:
         return ""
 
 
-def _source_address(destination: str) -> str:
-    """Return the own address the kernel would send from; empty without a route. Nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((destination, 9))
-        except OSError:
-            return ""
-        address: str = probe.getsockname()[0]
-        return address
-
-
-def _unreachable(address: str, port: int) -> str:
-    """Return why packets to an address do not get there; empty when they do, even if nothing listens yet."""
-    try:
-        socket.create_connection((address, port), timeout=REACH_SECONDS).close()
-    except ConnectionRefusedError:
-        return ""
-    except OSError as error:
-        return str(error)
-    return ""
-
-
-def _own_addresses() -> set[str]:
-    """Return the addresses of the host, loopback and those of pod networks left out."""
-    local: set[str] = set()
-    previous = ""
-    for line in (read_text("/proc/net/fib_trie") or "").splitlines():
-        if "/32 host LOCAL" in line:
-            local.add(previous)
-        previous = line.split()[-1] if line.strip() else ""
-    for line in (read_text("/proc/net/if_inet6") or "").splitlines():
-        words = line.split()
-        local.add(str(ipaddress.IPv6Address(int(words[0], 16))))
-    return {
-        address for address in local
-        if not is_loopback(address) and not ipaddress.ip_address(address).is_link_local
-    }  # fmt: skip
-
-
 def _api_is_ready(address: str, port: int) -> bool:
     """Tell whether the API server of this host says that it is ready, which anybody may ask."""
     # What it says is not trusted with anything, so who says it is not checked.
@@ -773,24 +689,6 @@ def _api_is_ready(address: str, port: int) -> bool:
             return bool(answer.status == HTTPStatus.OK)
     except OSError:
         return False
-
-
-def _answers(address: str) -> bool:
-    """Tell whether some machine of the network has an address: it answers to ARP, whatever its firewall says."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-        try:
-            # One packet to a port nobody listens on: the kernel must find the machine to send it.
-            udp.sendto(b"", (address, 9))
-        except OSError:
-            return False
-    deadline = time.monotonic() + ARP_SECONDS
-    while time.monotonic() < deadline:
-        for line in (read_text("/proc/net/arp") or "").splitlines()[1:]:
-            words = line.split()
-            if words[0] == address and int(words[2], 16) & ARP_COMPLETE:
-                return True
-        time.sleep(0.05)
-    return False
 
 
 def _clock_is_free() -> bool:
