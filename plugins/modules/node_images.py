@@ -44,6 +44,10 @@ EXAMPLES = """
 """
 
 RETURN = """
+images:
+  description: Names of all the images, those from archives included.
+  type: list
+  returned: success
 sent:
   description: Names of the images the host lacked.
   type: list
