@@ -14,8 +14,10 @@ description:
     as a dated copy when it has to be changed.
   - The containerd that comes with Docker is used as well; its interface for Kubernetes is switched on.
   - containerd is restarted only when it runs with an older file than there is. That leaves containers alone.
+  - A O(proxy) is set for containerd, too. Without one, what an earlier run left of one is removed.
 version_added: 0.1.0
 author: kubestrap contributors
+extends_documentation_fragment: kubestrap.cluster.proxy
 options:
   packages:
     description:
@@ -47,19 +49,6 @@ options:
     description: Image of the container that holds a pod's network.
     type: str
     required: true
-  proxy:
-    description:
-      - HTTP proxy of the host, for apt, downloads and containerd. Empty removes what an earlier run left of one.
-    type: dict
-    default: {}
-    suboptions:
-      http: {description: "Proxy for http addresses, C(http://[user:password@]name:port).", type: str, default: ""}
-      https: {description: Proxy for https addresses., type: str, default: ""}
-      no_proxy:
-        description: "Names, domains (C(.example.com)), addresses and networks that are reached without it."
-        type: list
-        elements: str
-        default: []
   cni_conf_dir:
     description: Where pod networks leave their configuration.
     type: path

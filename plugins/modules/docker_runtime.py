@@ -11,8 +11,10 @@ description:
     installs cri-dockerd with its service and socket units, and sees to it that all of it runs.
   - Docker is restarted only when it runs with older settings than its file has, and only reloaded when that is enough.
   - Refuses Docker older than 25, which no maintained cri-dockerd can talk to.
+  - A O(proxy) is set for Docker, too. Without one, what an earlier run left of one is removed.
 version_added: 0.1.0
 author: kubestrap contributors
+extends_documentation_fragment: kubestrap.cluster.proxy
 options:
   packages:
     description:
@@ -76,19 +78,6 @@ options:
         suboptions:
           username: {description: The user., type: str, required: true}
           password: {description: "The password. Only root can read the file it ends in.", type: str, required: true}
-  proxy:
-    description:
-      - HTTP proxy of the host, for apt, downloads and Docker. Empty removes what an earlier run left of one.
-    type: dict
-    default: {}
-    suboptions:
-      http: {description: "Proxy for http addresses, C(http://[user:password@]name:port).", type: str, default: ""}
-      https: {description: Proxy for https addresses., type: str, default: ""}
-      no_proxy:
-        description: "Names, domains (C(.example.com)), addresses and networks that are reached without it."
-        type: list
-        elements: str
-        default: []
   cni_conf_dir:
     description: Where pod networks leave their configuration.
     type: path

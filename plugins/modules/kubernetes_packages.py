@@ -13,6 +13,7 @@ description:
   - Never changes the version on a host that is part of a cluster; that is an upgrade.
 version_added: 0.1.0
 author: kubestrap contributors
+extends_documentation_fragment: kubestrap.cluster.proxy
 options:
   version:
     description: A patch version such as C(1.36.4), or a minor such as C(1.36) for the newest patch in the repository.
@@ -48,19 +49,6 @@ options:
         suboptions:
           username: {description: The user., type: str, required: true}
           password: {description: "The password. Only root can read the file it ends in.", type: str, required: true}
-  proxy:
-    description:
-      - HTTP proxy of the host, for downloads and apt in this call. Empty means none.
-    type: dict
-    default: {}
-    suboptions:
-      http: {description: "Proxy for http addresses, C(http://[user:password@]name:port).", type: str, default: ""}
-      https: {description: Proxy for https addresses., type: str, default: ""}
-      no_proxy:
-        description: "Names, domains (C(.example.com)), addresses and networks that are reached without it."
-        type: list
-        elements: str
-        default: []
 attributes:
   check_mode:
     description: Looks and reports, on a virgin host as well.

@@ -11,6 +11,7 @@ description:
     roles need. Nothing is failed at the first; the module itself succeeds whatever it finds.
 version_added: 0.1.0
 author: kubestrap contributors
+extends_documentation_fragment: kubestrap.cluster.proxy
 options:
   control_plane:
     description: Whether the host is to be a control plane, which needs more of everything.
@@ -70,19 +71,6 @@ options:
     description: Version of Kubernetes, which says the minor.
     type: str
     default: ""
-  proxy:
-    description:
-      - HTTP proxy of the host, for the look at the repository. Empty means none.
-    type: dict
-    default: {}
-    suboptions:
-      http: {description: "Proxy for http addresses, C(http://[user:password@]name:port).", type: str, default: ""}
-      https: {description: Proxy for https addresses., type: str, default: ""}
-      no_proxy:
-        description: "Names, domains (C(.example.com)), addresses and networks that are reached without it."
-        type: list
-        elements: str
-        default: []
   mirrored_registries:
     description: Registries that mirrors are asked for. Docker has mirrors of docker.io only.
     type: list
