@@ -73,9 +73,7 @@ class Client:
 def one(make_lab: Callable[..., Hosts], program: Program) -> Hosts:
     """A cluster of one control plane that is ready for more: its API has an address of its own."""
     hosts = make_lab("ha", "--control-planes", "1", "--workers", "0")
-    host = yaml.safe_load(hosts.inventory.read_text())["control_plane"]["hosts"][hosts.host("cp1")]
-    variables = hosts.inventory.parent / "group_vars/all/address.yml"
-    variables.write_text(f"cluster_api_virtual_address: {IPv4Address(host['ansible_host']) - 2}\n")
+    give_address(hosts)
     program.run("up", "-i", hosts.inventory)
     return hosts
 
@@ -91,6 +89,13 @@ def three(one: Hosts, program: Program, prove: Callable[..., dict[str, Any]]) ->
     assert set(changed) == {one.host("cp2"), one.host("cp3")}
     assert one.sh("cp1", PIDS) == before, "something was restarted on the control plane that was there"
     return one
+
+
+def give_address(hosts: Hosts, **variables: str) -> None:
+    """Write into the inventory an address for the API, and other variables."""
+    host = yaml.safe_load(hosts.inventory.read_text())["control_plane"]["hosts"][hosts.host("cp1")]
+    variables["cluster_api_virtual_address"] = str(IPv4Address(host["ansible_host"]) - 2)
+    (hosts.inventory.parent / "group_vars/all/address.yml").write_text(yaml.safe_dump(variables))
 
 
 def address_of(hosts: Hosts) -> str:
@@ -154,6 +159,20 @@ def client(three: Hosts, tmp_path: Path) -> Iterator[Client]:
     yield found
     found.stop.set()
     thread.join()
+
+
+@pytest.mark.proof
+def test_three_control_planes_at_once(
+    make_lab: Callable[..., Hosts], program: Program, prove: Callable[..., dict[str, Any]]
+) -> None:
+    hosts = make_lab("ha3", "--control-planes", "3", "--workers", "0")
+    give_address(hosts, cluster_container_runtime="containerd")
+    nodes = prove(hosts, topology="3 control planes (keepalived) at once", runtime="containerd")["nodes"]
+    assert [(node["ready"], node["runtime"].split(":")[0]) for node in nodes] == [(True, "containerd")] * 3
+    assert healthy_members(hosts, "cp3") == 3
+    assert len(holders(hosts)) == 1
+    # The other tests have the machine for themselves.
+    program.run("lab", "down", "--name", hosts.name)
 
 
 def test_later_control_planes_are_members(three: Hosts, measured: Callable[[str, str], None]) -> None:
