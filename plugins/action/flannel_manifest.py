@@ -20,7 +20,7 @@ def fit(
         objects: The manifest's objects.
         pod_cidr: Addresses of the pods.
         image_registry: Where flannel's images come from.
-        api_endpoint: C(host:port) of the API; empty leaves flannel with the Service C(kubernetes).
+        api_endpoint: `host:port` of the API; empty leaves flannel with the Service `kubernetes`.
     """
     for obj in objects:
         if obj["kind"] == "ConfigMap" and "net-conf.json" in obj.get("data", {}):

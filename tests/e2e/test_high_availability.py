@@ -161,7 +161,6 @@ def client(three: Hosts, tmp_path: Path) -> Iterator[Client]:
     thread.join()
 
 
-@pytest.mark.proof
 def test_three_control_planes_at_once(
     make_lab: Callable[..., Hosts], program: Program, prove: Callable[..., dict[str, Any]]
 ) -> None:
