@@ -22,6 +22,8 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.manifests import
     local_images,
     read,
 )
+from ansible_collections.kubestrap.cluster.plugins.module_utils.relay import BROKEN_OFF
+from ansible_collections.kubestrap.cluster.plugins.plugin_utils.relay_line import Place, RelayError, RelayLine
 from ansible_collections.kubestrap.cluster.plugins.plugin_utils.shared_output import shared_output
 
 MARK = "here-comes-the-archive"
@@ -69,6 +71,10 @@ class LocalImage:
         else:
             self.name, self.content = _inspect_archive(self.archive)
 
+    def key(self) -> str:
+        """Return a word for file names that stands for this image alone."""
+        return hashlib.sha256(repr((self.name, self.content)).encode()).hexdigest()
+
     @contextlib.contextmanager
     def stream(self, *, shared: bool) -> Iterator[IO[bytes]]:
         """Give the archive's bytes; `shared` when other hosts are sent the same, so that Docker packs it once."""
@@ -79,8 +85,7 @@ class LocalImage:
         directory = Path(C.DEFAULT_LOCAL_TMP)
         if shared and shutil.disk_usage(directory).free > 2 * self.size:
             # Gone with the directory when the run ends.
-            digest = hashlib.sha256(repr((self.name, self.content)).encode()).hexdigest()
-            with shared_output(["docker", "save", self.name], directory / f"image-{digest}.tar") as stream:
+            with shared_output(["docker", "save", self.name], directory / f"image-{self.key()}.tar") as stream:
                 yield stream
             return
         with subprocess.Popen(["docker", "save", self.name], stdout=subprocess.PIPE) as save:
@@ -107,6 +112,7 @@ class ActionModule(ActionBase):
                 "images": names,
                 "manifests": names,
                 "base": {"type": "str"},
+                "address": {"type": "str", "default": ""},
                 "container_runtime": {"type": "str", "default": "docker", "choices": list(RUNTIMES)},
             }
         )
@@ -114,17 +120,24 @@ class ActionModule(ActionBase):
         base = options["base"] or "."
         images = [LocalImage(source, base) for source in options["images"]]
         images += _named_in(options["manifests"], base, {image.name for image in images})
-        sent = []
+        self.host: str = (task_vars or {}).get("inventory_hostname", "")
+        self.hosts: list[str] = (task_vars or {}).get("ansible_play_hosts", [])
+        sent, relayed = [], []
         for image in images:
-            if self._content_on_host(image.name) == image.content:
+            lacks = self._content_on_host(image.name) != image.content
+            place = self._place(image, lacks=lacks)
+            if not lacks:
                 continue
             sent.append(image.name)
-            if not self._task.check_mode:
-                self._send(image, shared=len((task_vars or {}).get("ansible_play_hosts", [])) > 1)
-                if self._content_on_host(image.name) != image.content:
-                    raise AnsibleActionFail(f"The host took {image.name}, but what it has now is another image.")
+            if self._task.check_mode:
+                continue
+            if self._send(image, place, options["address"]):
+                relayed.append(image.name)
+            if self._content_on_host(image.name) != image.content:
+                raise AnsibleActionFail(f"The host took {image.name}, but what it has now is another image.")
         diff = [{"after_header": name, "before": "", "after": "present\n"} for name in sent]
-        return {"changed": bool(sent), "diff": diff, "images": [image.name for image in images], "sent": sent}
+        names = [image.name for image in images]
+        return {"changed": bool(sent), "diff": diff, "images": names, "sent": sent, "relayed": relayed}
 
     def _content_on_host(self, name: str) -> tuple[Any, ...] | None:
         command = self.runtime.describe.format(name=self._connection._shell.quote(name))  # noqa: SLF001
@@ -141,22 +154,58 @@ class ActionModule(ActionBase):
         said = answer["stderr"].strip() or answer["stdout"].strip()
         raise AnsibleActionFail(f"The container runtime on the host does not answer '{command}': {said}")
 
-    def _send(self, image: LocalImage, *, shared: bool) -> None:
-        command, first_line = self._remote_command()
-        with (
-            image.stream(shared=shared) as stream,
-            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as load,
-        ):
-            with contextlib.suppress(BrokenPipeError), load.stdin:  # type: ignore[union-attr]
-                load.stdin.write(first_line)  # type: ignore[union-attr]
-                shutil.copyfileobj(stream, load.stdin, 1 << 20)  # type: ignore[arg-type]
-            said = load.stdout.read().decode(errors="replace").strip()  # type: ignore[union-attr]
+    def _place(self, image: LocalImage, *, lacks: bool) -> Place | None:
+        """Return the host's place among those that lack the image too; None when there is none."""
+        if len(self.hosts) < 2 or self._connection.transport != "ssh" or self._task.check_mode:  # noqa: PLR2004
+            return None
+        return RelayLine(Path(C.DEFAULT_LOCAL_TMP) / f"relay-{image.key()}", self.host, self.hosts).join(lacks=lacks)
+
+    def _send(self, image: LocalImage, place: Place | None, address: str) -> bool:
+        """Bring an image to the host; True when another host gave it on."""
+        if place:
+            try:
+                return self._send_in_line(image, place, address)
+            except RelayError as error:
+                self._from_here(image, error)
+        with self._start(self.runtime.load) as load:
+            self._stream(image, load)
+            said = _rest(load)
         if load.returncode != 0:
             raise AnsibleActionFail(f"The host could not load {image.name}: {said}")
+        return False
 
-    def _remote_command(self) -> tuple[list[str], bytes]:
-        """Return the command that loads an archive from its standard input, and what to send before the archive."""
-        load, first_line = self.runtime.load, b""
+    def _send_in_line(self, image: LocalImage, place: Place, address: str) -> bool:
+        with self._start(RelayLine.command(self.runtime.load)) as load:
+            why_not = place.take(load, address)
+            if place.before and why_not:
+                self._from_here(image, why_not)
+            if why_not:
+                self._stream(image, load)
+            said = _rest(load)
+        if load.returncode == BROKEN_OFF:
+            raise RelayError(said)
+        if load.returncode != 0:
+            raise AnsibleActionFail(f"The host could not load {image.name}: {said}")
+        return not why_not
+
+    def _from_here(self, image: LocalImage, why: object) -> None:
+        self._display.vv(f"{self.host} gets {image.name} from this machine, not from the host before it: {why}")
+
+    def _start(self, command: str) -> subprocess.Popen[bytes]:
+        """Start a command on the host, with all that comes before its own input."""
+        words, first_line = self._remote_command(command)
+        started = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        with contextlib.suppress(BrokenPipeError):
+            started.stdin.write(first_line)  # type: ignore[union-attr]
+        return started
+
+    def _stream(self, image: LocalImage, load: subprocess.Popen[bytes]) -> None:
+        with image.stream(shared=len(self.hosts) > 1) as stream, contextlib.suppress(BrokenPipeError), load.stdin:  # type: ignore[union-attr]
+            shutil.copyfileobj(stream, load.stdin, 1 << 20)  # type: ignore[arg-type]
+
+    def _remote_command(self, load: str) -> tuple[list[str], bytes]:
+        """Return what runs a command on the host with root's rights, and what to send before the command's input."""
+        first_line = b""
         become = self._connection.become
         if become is not None and self._play_context.remote_user != "root":
             if become.name not in {"ansible.builtin.sudo", "sudo"}:
@@ -178,6 +227,13 @@ class ActionModule(ActionBase):
         ssh = self._connection.get_option("ssh_executable")
         built = self._connection._build_command(ssh, "ssh", self._connection.host, load)  # noqa: SLF001
         return [part.decode() if isinstance(part, bytes) else part for part in built], first_line
+
+
+def _rest(process: subprocess.Popen[bytes]) -> str:
+    """End the input, and return all that is still said."""
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()  # type: ignore[union-attr]
+    return process.stdout.read().decode(errors="replace").strip()  # type: ignore[union-attr]
 
 
 def _with_tag(name: str) -> str:

@@ -5,6 +5,10 @@ module: node_images
 short_description: Bring images from the operator's machine to a host
 description:
   - Streams images into the host's Docker or containerd over the SSH connection, without a registry or a file there.
+  - Hosts of one play that lack the same image stand in a line. It leaves the operator's machine once, for the first;
+    each host gives it on to the next while it comes, over TLS, with a certificate made for this line alone.
+  - A host that does not reach the one before it, or has no C(python3), gets the image from the operator's machine.
+    C(-vv) says why.
   - An image the host already has with the same content is skipped.
   - Runs on the operator's machine, for all hosts side by side. Docker packs an image once for all of them, into a file
     that is gone when the run ends; where there is no room for that, once for each.
@@ -25,6 +29,12 @@ options:
   base:
     description: Directory at which relative paths start.
     type: str
+  address:
+    description:
+      - Where the other hosts reach this one, for as long as an image takes; the port is any free one.
+      - When empty, the address of the host's default route.
+    type: str
+    default: ""
   container_runtime:
     description: What runs the containers of the host.
     type: str
@@ -50,6 +60,10 @@ images:
   returned: success
 sent:
   description: Names of the images the host lacked.
+  type: list
+  returned: success
+relayed:
+  description: Those of them that another host gave on.
   type: list
   returned: success
 """

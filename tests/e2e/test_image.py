@@ -15,6 +15,22 @@ def image_id(hosts: Hosts, host: str, name: str) -> str:
     return hosts.sh(host, f"docker image inspect --format '{{{{.Id}}}}' {name}").strip()
 
 
+def push_by_ansible(hosts: Hosts, program: Program, name: str, *variables: str) -> str:
+    """Take an image from the hosts and push it again, by Ansible alone. What Ansible says."""
+    for host in ("cp1", "worker1"):
+        hosts.sh(host, f"docker rmi {name}")
+    playbook = [program.executable.parent / "ansible-playbook", "kubestrap.cluster.image_push"]
+    done = subprocess.run(
+        [*playbook, "-vv", "-i", hosts.inventory, *variables],
+        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
 def test_push_reaches_every_node_once(cluster: Hosts, program: Program) -> None:
     name = "kubestrap-e2e-push:1"
     subprocess.run(["docker", "tag", IMAGE, name], check=True)
@@ -62,23 +78,30 @@ spec:
     try:
         first = program.run("image", "push", "-i", cluster.inventory, *found, "--output", "json").summary
         second = program.run("image", "push", "-i", cluster.inventory, *found, "--output", "json").summary
-        # The same by Ansible alone.
-        for host in ("cp1", "worker1"):
-            cluster.sh(host, f"docker rmi {name}")
-        playbook = [program.executable.parent / "ansible-playbook", "kubestrap.cluster.image_push"]
-        done = subprocess.run(
-            [*playbook, "-i", cluster.inventory, *found],
-            env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections")},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        said = push_by_ansible(cluster, program, name, *found)
     finally:
         subprocess.run(["docker", "rmi", name], check=True, stdout=subprocess.DEVNULL)
     assert (first["changed"], second["changed"]) == (2, 0)
-    assert done.returncode == 0, done.stdout
+    assert said.count(f'"relayed": ["{name}"]') == 1, "it leaves this machine once: one host has it from the other"
     assert image_id(cluster, "cp1", name) == image_id(cluster, "worker1", name)
     measured("local image, `imagePullPolicy: Never`", "found in the manifests, sent once to each of 2 nodes")
+
+
+def test_hosts_that_do_not_reach_each_other_get_the_image_from_here(cluster: Hosts, program: Program) -> None:
+    name = "kubestrap-e2e-walls:1"
+    found = ("-e", json.dumps({"cluster_app_images": [name]}))
+    wall = "OUTPUT -p tcp --syn --dport 32768:60999 -j DROP"
+    subprocess.run(["docker", "tag", IMAGE, name], check=True)
+    cluster.sh("worker1", f"iptables -I {wall}")
+    try:
+        program.run("image", "push", "-i", cluster.inventory, *found)
+        said = push_by_ansible(cluster, program, name, *found)
+    finally:
+        cluster.sh("worker1", f"iptables -D {wall}")
+        subprocess.run(["docker", "rmi", name], check=True, stdout=subprocess.DEVNULL)
+    assert f"worker1 gets {name} from this machine, not from the host before it: timed out" in said
+    assert f'"relayed": ["{name}"]' not in said
+    assert image_id(cluster, "cp1", name) == image_id(cluster, "worker1", name)
 
 
 def test_image_in_a_manifest_must_be_here_before_anything_starts(

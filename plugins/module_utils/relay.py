@@ -1,0 +1,135 @@
+"""A program of its own on a host: takes an archive from the host before it in a line, gives it to the one after it.
+
+It is sent to the host's Python as text: standard library only, Python 3.9, nothing else of this collection. Its
+arguments are the command here that takes the archive as well. It talks with the operator's machine by lines of JSON:
+
+    operator  {"address": "10.0.0.7", "certificate": PEM}     "" for the address of the default route
+    host      {"address": ["10.0.0.7", 40001]}                where the host after it can connect
+    operator  {"before": ["10.0.0.6", 40321], "after": true}  null for the first of the line, false for the last
+    host      {"missing": ""}                                 or why the archive has to come on the input
+
+Hosts prove themselves to each other by the one certificate that they got from the operator for this line alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# EX_TEMPFAIL of sysexits.h. The command took nothing, and can be asked again.
+BROKEN_OFF = 75
+_BLOCK = 1 << 18
+# Seconds to reach the host before; until the host after has come; without a byte moving.
+_CONNECT, _COME, _MOVE = 3, 6, 60
+
+
+def main() -> int:
+    """Take a place in the line; the command's exit code, or BROKEN_OFF when the archive stopped in the middle."""
+    start = json.loads(sys.stdin.buffer.readline())
+    with _listen(start["address"]) as listener:
+        _say(address=listener.getsockname()[:2])
+        place = json.loads(sys.stdin.buffer.readline())
+        before, missing = None, "no host gives it on"
+        if place["before"]:
+            try:
+                before, missing = _connect(place["before"], start["certificate"]), ""
+            except OSError as error:
+                missing = str(error)
+        _say(missing=missing)
+        after = _accept(listener, start["certificate"]) if place["after"] else None
+    return _pass_on(before, after, sys.argv[1:])
+
+
+def _say(**words: Any) -> None:
+    sys.stdout.write(json.dumps(words) + "\n")
+    sys.stdout.flush()
+
+
+def _listen(address: str) -> socket.socket:
+    if not address:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            # Sends nothing: it only asks the kernel for the route. 192.0.2.0/24 is nobody's (RFC 5737).
+            probe.connect(("192.0.2.1", 9))
+            address = probe.getsockname()[0]
+    return socket.create_server((address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET)
+
+
+def _context(protocol: int, certificate: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    # The certificate names no host: whoever has its key is one of the line.
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(cadata=certificate)
+    # ssl wants a file. This one is memory only.
+    with os.fdopen(os.memfd_create("certificate"), "w", encoding="ascii") as file:
+        file.write(certificate)
+        file.flush()
+        context.load_cert_chain(f"/proc/self/fd/{file.fileno()}")
+    return context
+
+
+def _connect(address: list[Any], certificate: str) -> ssl.SSLSocket:
+    plain = socket.create_connection((address[0], address[1]), timeout=_CONNECT)
+    # The host before may still wait for the one before it.
+    plain.settimeout(_MOVE)
+    return _context(ssl.PROTOCOL_TLS_CLIENT, certificate).wrap_socket(plain, suppress_ragged_eofs=False)
+
+
+def _accept(listener: socket.socket, certificate: str) -> ssl.SSLSocket | None:
+    """Wait for the host after; None when it does not come. Whoever else comes is sent away."""
+    context = _context(ssl.PROTOCOL_TLS_SERVER, certificate)
+    deadline = time.monotonic() + _COME
+    while (left := deadline - time.monotonic()) > 0:
+        listener.settimeout(left)
+        with contextlib.suppress(OSError):
+            plain, _ = listener.accept()
+            plain.settimeout(left)
+            after = context.wrap_socket(plain, server_side=True)
+            after.settimeout(_MOVE)
+            return after
+    return None
+
+
+def _pass_on(before: ssl.SSLSocket | None, after: ssl.SSLSocket | None, command: list[str]) -> int:
+    archive = before.makefile("rb", _BLOCK) if before else sys.stdin.buffer
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as taker:
+        takers = [taker.stdin.write, *([after.sendall] if after else [])]
+        try:
+            for block in iter(functools.partial(archive.read, _BLOCK), b""):
+                # One that is gone does not keep the archive from the other.
+                takers = [take for take in takers if _took(take, block)]
+        except OSError as error:
+            # `after` ends without a goodbye, so the next hosts know as well.
+            taker.kill()
+            sys.stderr.write(f"The host before in the line broke off: {error}\n")
+            return BROKEN_OFF
+        with contextlib.suppress(OSError):
+            taker.stdin.close()
+        for connection in (before, after):
+            if connection:
+                with contextlib.suppress(OSError):
+                    connection.unwrap()
+    return taker.returncode
+
+
+def _took(take: Callable[[bytes], Any], block: bytes) -> bool:
+    try:
+        take(block)
+    except OSError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())
