@@ -116,10 +116,10 @@ def _pass_on(before: ssl.SSLSocket | None, after: ssl.SSLSocket | None, command:
             return BROKEN_OFF
         with contextlib.suppress(OSError):
             taker.stdin.close()
-        for connection in (before, after):
-            if connection:
-                with contextlib.suppress(OSError):
-                    connection.unwrap()
+        # A goodbye on both sides, but none to a host that did not get everything.
+        for connection in ([before] if before else []) + ([after] if after and after.sendall in takers else []):
+            with contextlib.suppress(OSError):
+                connection.unwrap()
     return taker.returncode
 
 
