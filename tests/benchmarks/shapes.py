@@ -106,8 +106,9 @@ def image_push(bench: Bench, rounds: int) -> list[str]:
             )
         ),
         "",
-        "Packing happens once. The hosts' part is processor seconds (SSH, `docker load`). Machines of their own spend",
-        "them side by side; here they share the processors of this one, so that part alone grows with their number.",
+        "The image is packed and leaves the operator once; hosts give it on. Their part is processor seconds (TLS,",
+        "`docker load`). Machines of their own spend them side by side; here they share the processors of this one, so",
+        "that part alone grows with their number.",
     ]
 
 
