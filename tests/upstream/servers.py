@@ -1,5 +1,6 @@
 """The servers that stay when the command has ended: container registry and file server."""
 
+import atexit
 import base64
 import contextlib
 import ctypes
@@ -29,11 +30,18 @@ _PROXY_PORT = 15128
 _FILES_PORT = 15080
 _PORTS_TRIED = 50
 _SECONDS_TO_START = 15
-# Kept, because Python complains about the end of an object whose process goes on.
+# What this process started, to collect what has ended.
 _children: list[subprocess.Popen[bytes]] = []
 _NETWORK = "kubestrap-upstream"
 # Set aside for tests of networks, so neither Docker nor an office uses them.
 _SUBNETS = [f"198.19.255.{start}/29" for start in range(0, 64, 8)]
+
+
+@atexit.register
+def _leave_running() -> None:
+    """Servers outlive this process on purpose; Popen would warn of each."""
+    for child in _children:
+        child.returncode = 0
 
 
 def ensure_network() -> str:

@@ -2,6 +2,8 @@
 
 import pathlib
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -25,6 +27,21 @@ def test_file_server_starts_is_found_again_and_ends(cache: Cache, tmp_path: path
         assert server.stop()
     assert server.endpoint is None
     assert not server.stop()
+
+
+def test_a_command_that_leaves_a_server_running_ends_without_a_word(cache: Cache, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "file").write_text("text")
+    script = (
+        "import pathlib, sys; from tests.upstream import cache, servers; here = pathlib.Path(sys.argv[1]); "
+        'servers.ensure_files(cache.Cache(here / "cache"), here, "/file", "127.0.0.1")'
+    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", script, tmp_path], capture_output=True, text=True, check=True
+        )
+    finally:
+        assert servers.Server(cache, "files").stop()
+    assert "ResourceWarning" not in done.stderr
 
 
 def test_taken_port_is_left_to_its_owner(cache: Cache, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
