@@ -33,7 +33,7 @@ def test_one_more_worker_changes_only_itself(
     before = {name: hosts.sh(name, f"{PIDS}; {FILES}") for name in ("cp1", "worker1")}
     # The task that makes tokens shows nothing of itself, and yet its reason is told.
     hosts.kubectl("apply", "-f", "-", stdin=NO_TOKENS)
-    refused = program.run("up", "-i", hosts.inventory, "--limit", hosts.host("worker2"), expect=5)
+    refused = program.run("up", "-i", hosts.inventory, "--limit", hosts.host("worker2"), expect=6)
     assert "no tokens today" in refused.stdout
     hosts.kubectl("delete", "-f", "-", stdin=NO_TOKENS)
     added = program.run("up", "-i", hosts.inventory, "--limit", hosts.host("worker2"), "--output", "json")
