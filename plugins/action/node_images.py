@@ -136,8 +136,8 @@ class ActionModule(ActionBase):
             if self._content_on_host(image.name) != image.content:
                 raise AnsibleActionFail(f"The host took {image.name}, but what it has now is another image.")
         diff = [{"after_header": name, "before": "", "after": "present\n"} for name in sent]
-        names = [image.name for image in images]
-        return {"changed": bool(sent), "diff": diff, "images": names, "sent": sent, "relayed": relayed}
+        brought = [image.name for image in images]
+        return {"changed": bool(sent), "diff": diff, "images": brought, "sent": sent, "relayed": relayed}
 
     def _content_on_host(self, name: str) -> tuple[Any, ...] | None:
         command = self.runtime.describe.format(name=self._connection._shell.quote(name))  # noqa: SLF001
