@@ -2,6 +2,7 @@
 
 import argparse
 import getpass
+import io
 import json
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from bootstrap import __version__, examples
+from bootstrap.adapters.signals import on_stop
 from bootstrap.errors import KubestrapError
 
 if TYPE_CHECKING:
@@ -28,7 +30,16 @@ _BUG = 1
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command and end the process with its exit code."""
+    on_stop(_interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        # A word that this terminal cannot show must not end a run.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def _interrupt() -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -203,7 +214,7 @@ def _tools(flags: argparse.Namespace) -> "Tools":
     directory = STATE.absolute()
     return Tools(
         declaration=declaration.load_declaration(),
-        inventories=inventory.AnsibleInventoryReader(),
+        inventories=inventory.AnsibleInventoryReader(directory),
         app_files=app_files.LocalAppFiles(),
         hosts=ssh.SSHProbe(),
         runner=ansible.AnsiblePlaybookRunner(directory),
@@ -253,7 +264,9 @@ def _lab(flags: argparse.Namespace) -> int:
 
 
 def _fail(flags: argparse.Namespace, code: int, message: str, *details: str) -> None:
-    print("\n".join((f"kubestrap: {message}", *(f"  {line}" for line in details))), file=sys.stderr)
+    from bootstrap.model.text import harmless
+
+    print(harmless("\n".join((f"kubestrap: {message}", *(f"  {line}" for line in details)))), file=sys.stderr)
     if getattr(flags, "output", "text") == "json":
         from bootstrap.model.summary import Summary
 

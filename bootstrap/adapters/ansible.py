@@ -5,21 +5,24 @@ import json
 import os
 import queue
 import shlex
-import shutil
 import signal
-import subprocess
+import sys
 import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any, Self
 
 import ansible_runner
 
+from bootstrap.adapters import dies_with_parent
+from bootstrap.adapters.content import programs_directory
 from bootstrap.adapters.environment import clean_environment, extra_vars_files, write_private
+from bootstrap.adapters.private import fits_sockets, private_directory, socket_directory
+from bootstrap.adapters.signals import on_stop, restore
 from bootstrap.model.events import Event, TaskFinished, TaskStarted, parse_event
+from bootstrap.model.text import harmless
 from bootstrap.ports import Outcome, Playbook
 
 _TICK = 0.2
@@ -38,21 +41,20 @@ class AnsiblePlaybookRunner:
     ) -> Outcome:
         """Run it to its end.
 
-        The first SIGINT or SIGTERM lets ansible-playbook end by itself, the second kills it and all it started.
+        The first SIGINT, SIGTERM or SIGHUP lets ansible-playbook end by itself, the second kills it and all it
+        started. When this program is killed, ansible-playbook and its workers end too.
         """
-        self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        private = Path(tempfile.mkdtemp(prefix="run-", dir=self._state))
-        # The path of a socket may have about 100 characters, so not below the private directory.
-        sockets = Path(tempfile.mkdtemp(prefix="ks-"))
-        try:
+        with private_directory(self._state, "run-") as private:
+            sockets = socket_directory(private)
             arguments = _arguments(playbook, private, sockets)
-            with _environment(clean_environment()), _Interruption(notify) as interruption:
+            environment = clean_environment()
+            environment["PATH"] = f"{_programs(private)}:{environment['PATH']}"
+            if not fits_sockets(tempfile.gettempdir()):
+                # Ansible's processes talk to each other over a socket there.
+                environment["TMPDIR"] = str(sockets)
+            with _environment(environment), _Interruption(notify) as interruption:
                 code = _follow(arguments, interruption, log, handle)
             return Outcome(code=code, interrupted=interruption.count > 0)
-        finally:
-            _close_connections(sockets)
-            shutil.rmtree(sockets, ignore_errors=True)
-            shutil.rmtree(private, ignore_errors=True)
 
 
 def _arguments(playbook: Playbook, private: Path, sockets: Path) -> dict[str, Any]:
@@ -85,6 +87,20 @@ def _arguments(playbook: Playbook, private: Path, sockets: Path) -> dict[str, An
             "ANSIBLE_LOCAL_TEMP": str(private / "tmp"),
         },
     }
+
+
+def _programs(private: Path) -> Path:
+    """Make the directory in which ansible-runner finds ansible-playbook first: as one that dies with this program.
+
+    A shell script, because the path of an interpreter in a first line may be too long. Where files cannot be executed,
+    the next one on the PATH is found, as ever.
+    """
+    directory = private / "bin"
+    directory.mkdir()
+    program = programs_directory() / "ansible-playbook"
+    words = shlex.join([sys.executable, "-I", dies_with_parent.__file__, str(program)])
+    write_private(directory / program.name, f'#!/bin/sh\nexec {words} "$@"\n').chmod(0o700)
+    return directory
 
 
 def _literal(value: Any) -> Any:
@@ -129,7 +145,7 @@ def _follow(  # noqa: C901 - one loop, told in order
                 if raw is None:
                     break
                 if text := str(raw.get("stdout") or "").replace("\r", ""):
-                    stream.write(text + "\n")
+                    stream.write(harmless(text) + "\n")
                     stream.flush()
                 if event := parse_event(raw):
                     interruption.watch(event)
@@ -146,7 +162,7 @@ def _follow(  # noqa: C901 - one loop, told in order
 
 
 class _Interruption:
-    """SIGINT and SIGTERM while a playbook runs."""
+    """SIGINT, SIGTERM and SIGHUP while a playbook runs."""
 
     def __init__(self, notify: Callable[[str], None]) -> None:
         self.count = 0
@@ -157,15 +173,13 @@ class _Interruption:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._count)
+        self._before = on_stop(self._count)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        restore(self._before)
 
-    def _count(self, _number: int, _frame: FrameType | None) -> None:
+    def _count(self) -> None:
         self.count += 1
 
     def watch(self, event: Event) -> None:
@@ -228,16 +242,3 @@ def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
-
-
-def _close_connections(sockets: Path) -> None:
-    """End the SSH connections that were kept open for the next task."""
-    for path in sockets.iterdir():
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            subprocess.run(
-                ["ssh", "-O", "exit", "-o", f"ControlPath={path}", "kubestrap"],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=5,
-                check=False,
-            )

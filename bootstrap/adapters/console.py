@@ -17,6 +17,7 @@ from bootstrap.model.events import Event, Message, TaskFinished, TaskStarted, ev
 from bootstrap.model.probe import ProbeResult
 from bootstrap.model.report import report
 from bootstrap.model.summary import Summary
+from bootstrap.model.text import harmless
 
 # The stage that only declares variables is nothing to look at.
 _SILENT = {"cluster"}
@@ -66,7 +67,7 @@ class PlainReporter:
                 self._stage = event.stage
                 self._line(f"{self._clock()}  {event.stage}")
             case TaskFinished(outcome="failed" | "unreachable"):
-                text = f"{event.host}: {event.outcome.upper()}: {event.task}: {event.message.splitlines()[0]}"
+                text = f"{event.host}: {event.outcome.upper()}: {event.task}: {_first_line(event.message)}"
                 self._line(f"{self._clock()}    {text}")
             case TaskFinished(outcome="changed"):
                 self._line(f"{self._clock()}    {event.host}: {event.task}")
@@ -86,7 +87,7 @@ class PlainReporter:
         return f"{time.monotonic() - self._began:7.1f} s"
 
     def _line(self, text: str) -> None:
-        self._stream.write(text + "\n")
+        self._stream.write(harmless(text) + "\n")
         self._stream.flush()
 
 
@@ -110,7 +111,7 @@ class LiveReporter:
 
     def note(self, text: str) -> None:
         """Say one sentence above the live lines."""
-        self._console.print(text, markup=False, highlight=False)
+        self._console.print(harmless(text), markup=False, highlight=False)
 
     def start(self, command: str, cluster: Cluster, hosts: Sequence[Host]) -> None:
         """Begin the live lines."""
@@ -130,7 +131,7 @@ class LiveReporter:
         for result in results:
             self._rows[result.host] = _Row(task="unreachable", state="red", since=time.monotonic())
             self._console.print(f"[red]{result.host}[/]: unreachable: ", end="", highlight=False)
-            self._console.print(result.sentence, markup=False, highlight=False)
+            self._console.print(harmless(result.sentence), markup=False, highlight=False)
 
     def handle(self, event: Event) -> None:
         """Show one event."""
@@ -143,7 +144,7 @@ class LiveReporter:
                 row.changed += event.outcome == "changed"
                 if event.outcome in {"failed", "unreachable"}:
                     row.state = "red"
-                    text = f"{event.host}: {event.outcome}: {event.task}: {event.message.splitlines()[0]}"
+                    text = f"{event.host}: {event.outcome}: {event.task}: {_first_line(event.message)}"
                     self._console.print(text, style="red", markup=False, highlight=False)
             case Message(level="error"):
                 self.note(f"error: {event.text}")
@@ -153,7 +154,7 @@ class LiveReporter:
     def finish(self, summary: Summary) -> None:
         """Replace the live lines by how it ended."""
         self.close()
-        self._console.print("\n".join(report(summary)), markup=False, highlight=False, soft_wrap=True)
+        self._console.print(harmless("\n".join(report(summary))), markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Give the terminal back."""
@@ -209,6 +210,10 @@ class JsonReporter:
     def _write(self, data: Mapping[str, Any]) -> None:
         self._stream.write(json.dumps(data) + "\n")
         self._stream.flush()
+
+
+def _first_line(message: str) -> str:
+    return next((line for line in message.splitlines() if line.strip()), "no message")
 
 
 def make_reporter(*, output: str, verbose: bool) -> PlainReporter | LiveReporter | JsonReporter:

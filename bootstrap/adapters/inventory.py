@@ -4,13 +4,13 @@ import contextlib
 import json
 import re
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from bootstrap.adapters.environment import clean_environment, extra_vars_files
+from bootstrap.adapters.private import private_directory
 from bootstrap.errors import InventoryError
 from bootstrap.model.cluster import Inventory
 from bootstrap.model.validation import Problem
@@ -22,6 +22,10 @@ _STRICT = {"ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "True", "ANSIBLE_INVENTOR
 class AnsibleInventoryReader:
     """Reads any inventory that Ansible can read: YAML, INI, directories, dynamic ones."""
 
+    def __init__(self, state: Path) -> None:
+        """Take the directory under which variables lie while the inventory is read."""
+        self._state = state
+
     def read(self, sources: Sequence[Path], extra_vars: Sequence[str]) -> Inventory:
         """Return hosts, groups and variables.
 
@@ -32,8 +36,8 @@ class AnsibleInventoryReader:
         for source in sources:
             if not source.exists():
                 raise InventoryError(f"there is no inventory {source}; `kubestrap init` writes one, -i names another")
-        with tempfile.TemporaryDirectory(prefix="kubestrap-") as directory, ThreadPoolExecutor() as pool:
-            files = extra_vars_files(extra_vars, Path(directory))
+        with private_directory(self._state, "run-") as directory, ThreadPoolExecutor() as pool:
+            files = extra_vars_files(extra_vars, directory)
             several = sources if len({_directory(source) for source in sources}) > 1 else ()
             named = [pool.submit(_hosts_in, source) for source in several]
             data = _read(sources, files)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bootstrap.adapters.environment import write_private
+from bootstrap.adapters.private import state_directory
 from bootstrap.errors import UsageError
 from bootstrap.model.events import Event, TaskFinished
 from bootstrap.model.summary import Summary, spans
@@ -88,6 +89,4 @@ class LocalState:
             yield
 
     def _make(self, name: str) -> Path:
-        directory = self._directory / name
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return directory
+        return state_directory(self._directory / name)

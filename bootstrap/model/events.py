@@ -1,9 +1,11 @@
 """What a playbook run reports, as plain values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
+
+from bootstrap.model.text import harmless_value
 
 Outcome = Literal["ok", "changed", "skipped", "failed", "ignored", "unreachable"]
 Severity = Literal["blocker", "warning"]
@@ -102,7 +104,12 @@ _INCLUDES = ("ansible.builtin.include_role", "ansible.builtin.include_tasks")
 
 
 def parse_event(raw: Mapping[str, Any]) -> Event | None:
-    """Translate an ansible-runner event; None for events nobody acts on."""
+    """Translate an ansible-runner event; None for events nobody acts on.
+
+    What hosts say in it cannot steer a terminal, and an answer of a strange shape is told, never an error here: the run
+    goes on for the other hosts.
+    """
+    raw = harmless_value(raw)
     kind = raw.get("event", "")
     data = raw.get("event_data") or {}
     if data.get("task_action") in _INCLUDES and kind in {"runner_on_start", "runner_on_ok"}:
@@ -125,7 +132,8 @@ def parse_event(raw: Mapping[str, Any]) -> Event | None:
 
 
 def _finished(outcome: Outcome, raw: Mapping[str, Any], data: Mapping[str, Any]) -> TaskFinished:
-    result = data.get("res") or {}
+    result = data.get("res")
+    result = result if isinstance(result, Mapping) else {"msg": str(result)} if result else {}
     # A `no_log` task hides its result, so "changed" may be missing.
     if outcome == "ok" and result.get("changed"):
         outcome = "changed"
@@ -140,8 +148,8 @@ def _finished(outcome: Outcome, raw: Mapping[str, Any], data: Mapping[str, Any])
         started=_seconds(data.get("start")) or ended - float(data.get("duration") or 0),
         ended=ended,
         message=_message(result) if outcome in {"failed", "ignored", "unreachable"} else "",
-        findings=tuple(_finding(item) for item in result.get("findings") or ()),
-        nodes=tuple(_node(item) for item in result.get("nodes") or ()),
+        findings=tuple(map(_finding, _items(result.get("findings")))),
+        nodes=tuple(_node(item) for item in _items(result.get("nodes")) if isinstance(item, Mapping)),
         app=_app(result["app"]) if isinstance(result.get("app"), Mapping) else None,
     )
 
@@ -159,15 +167,31 @@ def _name(data: Mapping[str, Any]) -> str:
 def _message(result: Mapping[str, Any]) -> str:
     if result.get("censored"):
         return "the result is hidden because it may hold a secret"
-    text = str(result.get("msg") or result.get("stderr") or result.get("module_stderr") or "no message").strip()
-    failed = [item for item in result.get("results") or () if isinstance(item, Mapping) and item.get("failed")]
+    said = (str(result.get(key) or "").strip() for key in ("msg", "stderr", "module_stderr"))
+    text = next(filter(None, said), "no message")
+    failed = [item for item in _items(result.get("results")) if isinstance(item, Mapping) and item.get("failed")]
     if failed:
         return "; ".join(_message(item) for item in failed)
     detail = str(result.get("stderr") or "").strip()
     return f"{text}\n{detail}" if detail and text == "non-zero return code" else text
 
 
-def _finding(item: Mapping[str, Any]) -> Finding:
+def _items(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else () if value is None else (value,)
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(map(str, _items(value)))
+
+
+def _finding(item: Any) -> Finding:
+    if not isinstance(item, Mapping) or not item.get("id"):
+        return Finding(
+            id="strange-answer",
+            severity="warning",
+            evidence=f"the host answered {str(item)[:200]!r}, which is no finding",
+            fix="report this with the run's log",
+        )
     severity: Severity = "blocker" if item.get("severity") == "blocker" else "warning"
     return Finding(
         id=str(item["id"]), severity=severity, evidence=str(item.get("evidence", "")), fix=str(item.get("fix", ""))
@@ -175,11 +199,10 @@ def _finding(item: Mapping[str, Any]) -> Finding:
 
 
 def _node(item: Mapping[str, Any]) -> Node:
-    roles = item.get("roles", "")
     return Node(
-        name=str(item["name"]),
-        ready=bool(item.get("ready")),
-        roles=roles if isinstance(roles, str) else ",".join(map(str, roles)),
+        name=str(item.get("name") or "(no name)"),
+        ready=item.get("ready") is True,
+        roles=",".join(_texts(item.get("roles"))),
         version=str(item.get("version", "")),
         runtime=str(item.get("runtime", "")),
         address=str(item.get("address", "")),
@@ -188,10 +211,10 @@ def _node(item: Mapping[str, Any]) -> Node:
 
 def _app(item: Mapping[str, Any]) -> App:
     return App(
-        ok=bool(item.get("ok")),
+        ok=item.get("ok") is True,
         cause=str(item.get("cause") or ""),
-        evidence=tuple(map(str, item.get("evidence") or ())),
-        urls=tuple(map(str, item.get("urls") or ())),
+        evidence=_texts(item.get("evidence")),
+        urls=_texts(item.get("urls")),
         namespace=str(item.get("namespace") or ""),
         note=str(item.get("note") or ""),
     )
@@ -200,7 +223,10 @@ def _app(item: Mapping[str, Any]) -> App:
 def _seconds(text: Any) -> float:
     if not text:
         return 0.0
-    moment = datetime.fromisoformat(str(text))
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        return 0.0
     return (moment if moment.tzinfo else moment.astimezone()).timestamp()
 
 

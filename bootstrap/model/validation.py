@@ -17,7 +17,11 @@ NODE_PREFIX = 24
 
 _POOL = "cluster_metallb_addresses"
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-_REGISTRY = r"[A-Za-z0-9.-]+(:\d{1,5})?"
+_HOST = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*"
+_REGISTRY = rf"{_HOST}(:\d{{1,5}})?"
+_URL = re.compile(rf"https?://({_HOST}|\[[0-9A-Fa-f:]+\])(:\d{{1,5}})?(/[^\s\"'\\]*)?")
+# The parts of an image's name as registries have them (the distribution specification of OCI).
+_IMAGE_PATH = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _GROUPS = (CONTROL_PLANE_GROUP, WORKERS_GROUP)
 _VIRTUAL_ADDRESS = "cluster_api_virtual_address"
 
@@ -119,6 +123,9 @@ def _variable_problems(
                 if problem is None and not is_template(value) and (rule := _RULES.get(name)):
                     problem = rule(value)
                 if problem:
+                    found[name, f"{name} {problem}"].append(host)
+            elif name in _ROLE_RULES:
+                if not is_template(value) and (problem := _ROLE_RULES[name](value)):
                     found[name, f"{name} {problem}"].append(host)
             elif problem := name_problem(name, declaration):
                 found[name, problem].append(host)
@@ -347,7 +354,7 @@ def _mirrors_problem(value: Mapping[str, Any]) -> str | None:
         if not re.fullmatch(_REGISTRY, str(registry)):
             return f"has {registry!r}, which must be the name:port of a registry, without https:// and without a path"
         good = isinstance(addresses, list | tuple) and all(
-            re.fullmatch(r"https?://[^\s\"'\\@]+", str(address)) for address in addresses
+            _URL.fullmatch(str(address)) and "@" not in str(address) for address in addresses
         )
         if not good:
             return f"[{registry}] must be a list of addresses such as https://mirror.example.com:5000"
@@ -372,12 +379,58 @@ def _no_proxy_problem(value: Any) -> str | None:
     return None if wrong is None else f"has {wrong!r}, which is no name, domain, address or network"
 
 
+def _url_problem(value: Any) -> str | None:
+    if _URL.fullmatch(str(value)):
+        return None
+    return f"is {value!r}, but must be an address that hosts can download from, https://... or http://..."
+
+
+def _optional_url_problem(value: Any) -> str | None:
+    return _url_problem(value) if value != "" else None
+
+
+def _url_of_a_kind_problem(value: Any) -> str | None:
+    # Braces stand for what differs between hosts.
+    return _url_problem(re.sub(r"\{[a-z_]+\}", "x", str(value)))
+
+
+def _image_registry_problem(value: Any) -> str | None:
+    if re.fullmatch(rf"{_REGISTRY}(/{_IMAGE_PATH})*", str(value)):
+        return None
+    return (
+        f"is {value!r}, but must be the name:port of a registry, with a path or not, such as registry.example.com/k8s"
+    )
+
+
+def _docker_settings_problem(value: Mapping[str, Any]) -> str | None:
+    for key, setting in value.items():
+        if isinstance(setting, str) and setting.lower() in {"true", "false", "yes", "no", "on", "off"}:
+            return f"[{key}] is the text {setting!r}, which dockerd does not take; write true or false without quotes"
+    return None
+
+
+def _sysctls_problem(value: Any) -> str | None:
+    if not isinstance(value, Mapping):
+        return "must be a mapping of names to values, such as {net.core.somaxconn: 1024}"
+    for key, setting in value.items():
+        if not re.fullmatch(r"[a-z0-9_]+(\.[A-Za-z0-9_-]+)+", str(key)):
+            dotted = str(key).strip("/").removeprefix("proc/sys/").replace("/", ".")
+            example = "net.core.somaxconn" if ".." in dotted else dotted
+            return f"has {key!r}; write the name with dots, such as {example}"
+        if isinstance(setting, bool):
+            return f"[{key}] is {str(setting).lower()}, but the kernel takes numbers; write {int(setting)}"
+    return None
+
+
 _SHA256 = _matches(r"[0-9a-fA-F]{64}", "a SHA-256 (64 hexadecimal digits)")
 
 
 def _digests_problem(value: Mapping[str, Any]) -> str | None:
     return next((f"[{key}] {problem}" for key, digest in value.items() if (problem := _SHA256(digest))), None)
 
+
+_ROLE_RULES: dict[str, Callable[[Any], str | None]] = {"node_base_sysctls": _sysctls_problem}
+"""Inputs of roles that people set in an inventory, although they are no variables of the cluster."""
 
 _RULES: dict[str, Callable[[Any], str | None]] = {
     "cluster_name": _matches(
@@ -404,6 +457,20 @@ _RULES: dict[str, Callable[[Any], str | None]] = {
     "cluster_local_path_manifest_sha256": _digests_problem,
     "cluster_metallb_manifest_sha256": _digests_problem,
     "cluster_metallb_addresses": _ranges_problem,
+    "cluster_docker_settings": _docker_settings_problem,
+    "cluster_kubernetes_repository": _url_of_a_kind_problem,
+    "cluster_cri_dockerd_url": _url_of_a_kind_problem,
+    "cluster_flannel_manifest_url": _url_of_a_kind_problem,
+    "cluster_metrics_server_manifest_url": _url_of_a_kind_problem,
+    "cluster_local_path_manifest_url": _url_of_a_kind_problem,
+    "cluster_metallb_manifest_url": _url_of_a_kind_problem,
+    "cluster_minikube_url": _url_of_a_kind_problem,
+    "cluster_minikube_binary_mirror": _optional_url_problem,
+    "cluster_image_registry": _image_registry_problem,
+    "cluster_flannel_image_registry": _image_registry_problem,
+    "cluster_metrics_server_image_registry": _image_registry_problem,
+    "cluster_local_path_image_registry": _image_registry_problem,
+    "cluster_metallb_image_registry": _image_registry_problem,
     "cluster_kubernetes_repository_key_fingerprint": _matches(
         r"[0-9a-fA-F ]{40,50}", "a fingerprint of 40 hexadecimal digits"
     ),

@@ -66,11 +66,31 @@ def name_problem(name: str, declaration: Declaration) -> str | None:
     if name in declaration.variables:
         return None
     if name.startswith(PREFIX):
-        close = get_close_matches(name, declaration.variables, n=1, cutoff=0.6)
-        hint = f"did you mean {close[0]}?" if close else "see docs/variables.md for the variables there are"
+        meant = _meant(name, declaration)
+        hint = f"did you mean {meant}?" if meant else "see docs/variables.md for the variables there are"
         return f"there is no variable {name}; {hint}"
     close = get_close_matches(name, declaration.variables, n=1, cutoff=0.93)
     return f"{name} has no effect; did you mean {close[0]}?" if close else None
+
+
+def _meant(name: str, declaration: Declaration) -> str | None:
+    """Return the variable that is the same but for slips: a proposal of another meaning is worse than none.
+
+    Words are compared one by one, so that a long word in common does not outweigh another subject.
+    """
+
+    def same(mine: str, theirs: str) -> bool:
+        short, long = sorted((mine, theirs), key=len)
+        return (len(short) > 2 and long.startswith(short)) or bool(get_close_matches(mine, [theirs], cutoff=0.75))  # noqa: PLR2004
+
+    for candidate in get_close_matches(name, declaration.variables, n=5, cutoff=0.6):
+        mine, theirs = name.split("_"), candidate.split("_")
+        joined = "".join(mine), "".join(theirs)
+        if get_close_matches(joined[0], joined[1:], cutoff=0.95) or (
+            len(mine) == len(theirs) and all(map(same, mine, theirs))
+        ):
+            return candidate
+    return None
 
 
 def value_problem(value: Any, variable: Variable) -> str | None:

@@ -20,7 +20,7 @@ def cluster(tmp_path_factory):
     try:
         lab.up(name=name, control_planes=1, workers=0, system="debian-13", variables=(), directory=directory)
         inventory = directory / ".kubestrap/labs" / name / "inventory.yml"
-        found = cluster_from(AnsibleInventoryReader().read([inventory], ()), default_name="x")
+        found = cluster_from(AnsibleInventoryReader(inventory.parent).read([inventory], ()), default_name="x")
         script = (
             "useradd -m bob; install -d -o bob ~bob/.ssh; install -o bob ~/.ssh/authorized_keys ~bob/.ssh/; "
             "echo bob:pw | chpasswd"

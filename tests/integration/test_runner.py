@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -34,7 +36,7 @@ def run(tmp_path):
             playbook, log=tmp_path / "log", handle=events.append, notify=notes.append
         )
         assert dict(os.environ) == before
-        assert list((tmp_path / "state").iterdir()) == []
+        assert not (tmp_path / "state").exists()
         return outcome, events, notes, (tmp_path / "log").read_text()
 
     return run_tasks
@@ -122,6 +124,49 @@ def test_second_interrupt_kills(run, tmp_path):
     outcome, _, _, _ = run([{"name": "Wait", "ansible.builtin.shell": f"touch {started}; exec sleep 62"}])
     thread.join()
     assert outcome.interrupted
+    assert not playbooks_running(tmp_path)
+
+
+def test_lost_terminal_is_an_interruption(run, tmp_path):
+    started = tmp_path / "started"
+
+    def hang_up():
+        while not started.exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    thread = threading.Thread(target=hang_up)
+    thread.start()
+    outcome, _, _, _ = run([{"name": "Wait", "ansible.builtin.shell": f"touch {started}; exec sleep 63"}])
+    thread.join()
+    assert outcome.interrupted
+    assert not playbooks_running(tmp_path)
+
+
+RUN = """
+import sys
+from pathlib import Path
+from bootstrap.adapters.ansible import AnsiblePlaybookRunner
+from bootstrap.ports import Playbook
+directory = Path(sys.argv[1])
+playbook = Playbook(name=str(directory / "playbook.yml"), inventories=(directory / "inventory.yml",))
+AnsiblePlaybookRunner(directory / "state").run(playbook, log=directory / "log", handle=print, notify=print)
+"""
+
+
+def test_playbook_and_its_workers_end_when_the_program_is_killed(tmp_path):
+    started = tmp_path / "started"
+    (tmp_path / "inventory.yml").write_text(HOSTS)
+    task = {"name": "Wait", "ansible.builtin.shell": f"touch {started}; exec sleep 64"}
+    (tmp_path / "playbook.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": [task]}]))
+    with subprocess.Popen([sys.executable, "-c", RUN, tmp_path], stdout=subprocess.DEVNULL) as program:
+        while not started.exists():
+            time.sleep(0.05)
+        assert len(playbooks_running(tmp_path)) >= 2
+        program.kill()
+    deadline = time.monotonic() + 10
+    while playbooks_running(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.1)
     assert not playbooks_running(tmp_path)
 
 

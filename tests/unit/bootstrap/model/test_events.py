@@ -1,5 +1,7 @@
 """Events as ansible-runner hands them over become values."""
 
+import pytest
+
 from bootstrap.model.events import App, Finding, Message, Node, PlaybookFinished, TaskFinished, event_data, parse_event
 
 
@@ -84,3 +86,38 @@ def test_every_event_has_a_form_for_programs():
     assert event_data(parse_event(raw("runner_on_ok", res={})))["seconds"] == 2.0
     assert event_data(Message(level="error", text="x"))["level"] == "error"
     assert event_data(PlaybookFinished()) is None
+
+
+@pytest.mark.parametrize("result", [{"msg": "  \n"}, {"msg": ""}, {"msg": None, "stderr": " "}, {}])
+def test_blank_message(result):
+    assert parse_event(raw("runner_on_failed", res=result)).message == "no message"
+
+
+def test_last_log_line_with_an_escape_sequence():
+    event = parse_event(raw("runner_on_failed", res={"msg": "log: \x1b]0;owned\x07\x1b[2Jboom"}))
+    assert event.message == "log: boom"
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"findings": ["text", {"severity": "blocker"}, None, {"id": "swap-on", "evidence": ["a"], "fix": {"b": 1}}]},
+        {"findings": {"id": "one"}, "nodes": "none"},
+        {"findings": 5, "nodes": [{}, "x", None, {"roles": {"a": 1}}]},
+        {"app": {"ok": "yes", "evidence": "line", "urls": None}, "results": "none"},
+        "only text",
+        ["a", "list"],
+    ],
+)
+def test_answers_of_a_strange_shape_are_told_and_end_nothing(result):
+    for kind in ("runner_on_ok", "runner_on_failed"):
+        event = parse_event(raw(kind, res=result, start="yesterday", end="soon"))
+        assert event.host == "cp"
+        assert event.app is None or not event.app.ok
+        assert all(isinstance(finding, Finding) for finding in event.findings)
+
+
+def test_strange_finding_is_named():
+    (finding,) = parse_event(raw("runner_on_ok", res={"findings": ["what\x07?"]})).findings
+    assert finding.id == "strange-answer"
+    assert "'what?'" in finding.evidence

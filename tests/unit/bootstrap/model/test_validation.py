@@ -112,6 +112,25 @@ def test_mistyped_group():
         ("cluster_app_timeout", "soon", "whole number"),
         ("cluster_app_timeout", 0, "above 0"),
         ("cluster_docker_settings", "x", "must be a mapping"),
+        ("cluster_docker_settings", {"live-restore": "yes"}, "without quotes"),
+        ("cluster_check_timeout", 3, "docs/variables.md"),
+        ("cluster_kube_version", "1.36.4", "did you mean cluster_kubernetes_version?"),
+        ("cluster_podcidr", "10.0.0.0/16", "did you mean cluster_pod_cidr?"),
+        ("cluster_app_manifest", "a", "did you mean cluster_app_manifests?"),
+        ("cluster_image_registry", "https://registry.example.com", "name:port of a registry"),
+        ("cluster_image_registry", "registry..example.com", "name:port of a registry"),
+        ("cluster_image_registry", "registry.example.com/../k8s", "name:port of a registry"),
+        ("cluster_image_registry", "registry.example.com/K8s", "name:port of a registry"),
+        ("cluster_registry_mirrors", {"docker..io": ["https://m"]}, "name:port of a registry"),
+        ("cluster_registry_mirrors", {"docker.io": ["file:///srv"]}, "must be a list of addresses"),
+        ("cluster_registry_mirrors", {"docker.io": ["https://m..example.com"]}, "must be a list of addresses"),
+        ("cluster_kubernetes_repository", "file:///srv/repo", "hosts can download from"),
+        ("cluster_flannel_manifest_url", "kube-flannel.yml", "hosts can download from"),
+        ("cluster_minikube_binary_mirror", "ftp://x", "hosts can download from"),
+        ("node_base_sysctls", {"net/ipv4/ip_forward": 1}, "such as net.ipv4.ip_forward"),
+        ("node_base_sysctls", {"../../etc/passwd": 1}, "with dots"),
+        ("node_base_sysctls", {"net.ipv4.ip_forward": True}, "write 1"),
+        ("node_base_sysctls", ["net.ipv4.ip_forward=1"], "mapping of names"),
         ("cluster_name", "a b", "letters, digits"),
         ("cluster_name", None, "empty"),
         ("cluster_pod_cidr", "10.244.0.0", "10.244.0.0/16"),
@@ -302,3 +321,8 @@ def test_addresses_for_load_balancers_that_are_none(address, expected):
 
 def test_digest_of_a_manifest():
     assert "SHA-256" in only(inventory(cluster_metallb_manifest_sha256={"x.yaml": "abc"}))
+
+
+def test_defaults_keep_the_rules():
+    declared = DECLARATION.variables
+    assert texts(inventory(**{name: one.default for name, one in declared.items() if one.default is not None})) == []
