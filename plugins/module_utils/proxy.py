@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Iterable
 
     from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
@@ -32,6 +33,8 @@ ARGUMENT = {
 # After whatever the distribution or a cloud put there.
 APT = "/etc/apt/apt.conf.d/99kubestrap-proxy"
 ENVIRONMENT = "/etc/kubestrap/proxy.env"
+# Where a host keeps what every login gets; ours among them.
+HOST_ENVIRONMENT = "/etc/environment"
 CONNECT_SECONDS = 5
 NAMES = ("http_proxy", "https_proxy", "no_proxy")
 
@@ -54,7 +57,7 @@ class Proxy:
         return 0o600 if any("@" in address for address in self.addresses.values()) else 0o644
 
     def use(self) -> None:
-        """Let downloads of this module, and the apt it starts, go through it."""
+        """Let downloads of this module, and the apt it starts, go through it; without one, as the host itself does."""
         if not self:
             return
         for name in NAMES:
@@ -62,7 +65,6 @@ class Proxy:
             os.environ.pop(name, None)
         os.environ.update({f"{scheme}_proxy": address for scheme, address in self.addresses.items()})
         os.environ["no_proxy"] = ",".join(self.no_proxy)
-        urllib.request.install_opener(urllib.request.build_opener(_Handler(self.addresses, self.no_proxy)))
 
     def for_apt(self, changes: Changes) -> None:
         """Let apt use it from now on, so that security updates arrive; without one, the file goes."""
@@ -102,16 +104,45 @@ class Proxy:
         if not self:
             changes.absent(ENVIRONMENT)
 
-    def problem(self) -> str:
-        """Return why the proxy cannot be used from this host, empty when it answers."""
-        for address in dict.fromkeys(self.addresses.values()):
+    def problem(self, urls: Iterable[str] = ()) -> str:
+        """Return why the proxy cannot be used from this host, empty when it answers.
+
+        Args:
+            urls: What will be fetched: without a proxy of ours, those that the host itself has on the way there count.
+        """
+        own = [] if self else [address for address in (_address_for(url) for url in urls) if address]
+        for address in dict.fromkeys([*self.addresses.values(), *own]):
             place = shown(address)
             host, _, port = place.rpartition(":")
             try:
                 socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_SECONDS).close()
             except OSError as error:
-                return f"The proxy {place} does not answer this host ({error})."
+                whose = "" if self else f", which this host has in its own settings ({_where(address)}),"
+                return f"The proxy {place}{whose} does not answer this host ({error})."
         return ""
+
+
+def handler() -> urllib.request.ProxyHandler:
+    """Return what leads a download through the proxy in use: the module's, or that of the host's own settings."""
+    addresses = urllib.request.getproxies()
+    no_proxy = [entry.strip() for entry in addresses.pop("no", "").split(",") if entry.strip()]
+    return _Handler({scheme: addresses[scheme] for scheme in ("http", "https") if addresses.get(scheme)}, no_proxy)
+
+
+def on_the_way(url: str) -> str:
+    """Return host:port of the proxy through which a URL is fetched now, empty when there is none."""
+    address = _address_for(url)
+    return shown(address) if address else ""
+
+
+def open_directly(request: urllib.request.Request | str, *, timeout: float, context: ssl.SSLContext) -> Any:
+    """Ask something on this cluster's own hosts, whatever proxy the host has for the rest of the world.
+
+    Raises:
+        OSError: No answer within so many seconds, or one that is an error.
+    """
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+    return opener.open(request, timeout=timeout)
 
 
 def drop_in(unit: str) -> str:
@@ -141,6 +172,23 @@ def without(environment: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name.lower() not in NAMES}
 
 
+def _address_for(url: str) -> str:
+    used = handler()
+    assert isinstance(used, _Handler)  # noqa: S101 - what handler() makes
+    parts = urlsplit(url)
+    return "" if is_direct(parts.hostname or "", used.no_proxy) else used.addresses.get(parts.scheme, "")
+
+
+def _where(address: str) -> str:
+    """Return where the host's own settings say so: the file, or the variable alone."""
+    names = [name for name in os.environ if name.lower() in NAMES and os.environ[name] == address]
+    try:
+        in_file = address in Path(HOST_ENVIRONMENT).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        in_file = False
+    return f"{' and '.join(names) or 'its environment'}{f' in {HOST_ENVIRONMENT}' if in_file else ''}"
+
+
 def _names(entry: str, host: str) -> bool:
     # A domain means all below it, and itself unless it starts with a dot.
     return entry in ("*", host) or host.endswith(f".{entry.removeprefix('*').removeprefix('.')}")
@@ -158,9 +206,10 @@ class _Handler(urllib.request.ProxyHandler):
 
     def __init__(self, addresses: dict[str, str], no_proxy: list[str]) -> None:
         super().__init__(addresses)
-        self._no_proxy = no_proxy
+        self.addresses = addresses
+        self.no_proxy = no_proxy
 
     def proxy_open(self, req: urllib.request.Request, proxy: str, type: str) -> Any:  # noqa: A002 - the name it has
-        if is_direct(urlsplit(f"//{req.host}").hostname or "", self._no_proxy):
+        if is_direct(urlsplit(f"//{req.host}").hostname or "", self.no_proxy):
             return None
         return super().proxy_open(req, proxy, type)

@@ -6,22 +6,29 @@ Runs on the hosts: standard library only, Python 3.9.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
 from ansible_collections.kubestrap.cluster.plugins.module_utils import apt
+from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
 from ansible_collections.kubestrap.cluster.plugins.module_utils.download import DownloadError, fetch
 from ansible_collections.kubestrap.cluster.plugins.module_utils.host import read_os_release
-from ansible_collections.kubestrap.cluster.plugins.module_utils.openpgp import KeyFormatError, read_keys
+from ansible_collections.kubestrap.cluster.plugins.module_utils.openpgp import KeyFormatError, NoKeyError, read_key
 
 if TYPE_CHECKING:
     from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
 
 KEYRINGS = "/etc/apt/keyrings"
 SOURCES = "/etc/apt/sources.list.d"
+# Bytes. Real ones have a few thousand; with hundreds of signatures of others some ten thousand.
+MOST_OF_A_KEY = 256 * 1024
 
 
 class RepositoryError(Exception):
     """A repository that cannot be used; the text is the message for the user."""
+
+
+class RepositoryAwayError(RepositoryError):
+    """It cannot be used now, and nothing speaks against the key that the host has of it."""
 
 
 def kubernetes_url(template: str, version: str) -> str:
@@ -30,34 +37,49 @@ def kubernetes_url(template: str, version: str) -> str:
 
 
 def add_repository(
-    changes: Changes, *, name: str, url: str, suite: str, key_url: str, key_fingerprint: str, components: str = ""
+    changes: Changes,
+    *,
+    name: str,
+    url: str,
+    suite: str,
+    key_url: str,
+    key_fingerprint: str,
+    needed: bool,
+    components: str = "",
 ) -> tuple[str, bool]:
     """Make apt know a repository by its current key; return its source file, and whether that or the key changed.
 
-    The key is fetched on every run, because a renewed key keeps its fingerprint but gets a later expiry date.
+    The key is fetched on every run, because a renewed key keeps its fingerprint but gets a later expiry date. When it
+    cannot be had, nothing is needed from the repository and the host has the pinned key already, that is a warning.
     """
     key = f"{KEYRINGS}/{name}.asc"
+    source = f"{SOURCES}/{name}.sources"
     try:
         content = checked_key(key_url, key_fingerprint)
     except RepositoryError as error:
-        changes.module.fail_json(msg=str(error))
+        present = _pinned(key, key_fingerprint)
+        if needed or present is None or not isinstance(error, RepositoryAwayError):
+            changes.module.fail_json(msg=str(error))
+        _go_on(changes, str(error))
+        # An earlier version of this program wrote the file as it was served.
+        changes.file(key, present)
+        return source, False
     lines = ["Types: deb", f"URIs: {url}", f"Suites: {suite}"]
     if components:
         lines.append(f"Components: {components}")
     lines.append(f"Signed-By: {key}")
-    source = f"{SOURCES}/{name}.sources"
     key_changed = changes.file(key, content)
     source_changed = changes.file(source, "\n".join(lines) + "\n")
     return source, key_changed or source_changed
 
 
-def add_docker_repository(changes: Changes, repository: dict[str, str], *, refresh: bool) -> None:
+def add_docker_repository(changes: Changes, repository: dict[str, str], *, needed: bool) -> None:
     """Make apt know Docker's own packages for this host's distribution.
 
     Args:
         changes: What the module changes.
         repository: Its C(url), with C({distribution}) in it, and the C(key_fingerprint).
-        refresh: Whether its list of packages is to be read even when nothing changed.
+        needed: Whether packages are missing, so that its list of them is to be read even when nothing changed.
     """
     system = read_os_release()
     url = repository["url"].replace("{distribution}", system["ID"]).rstrip("/")
@@ -69,46 +91,68 @@ def add_docker_repository(changes: Changes, repository: dict[str, str], *, refre
         components="stable",
         key_url=f"{url}/gpg",
         key_fingerprint=repository["key_fingerprint"],
+        needed=needed,
     )
-    if changed or refresh:
-        refresh_repository(changes, source, url)
+    if changed or needed:
+        refresh_repository(changes, source, url, needed=needed)
 
 
-def refresh_repository(changes: Changes, source: str, url: str) -> None:
-    """Read the list of packages of one repository; end the module when that fails."""
+def refresh_repository(changes: Changes, source: str, url: str, *, needed: bool) -> None:
+    """Read the list of packages of one repository; end the module when that fails and something in it is needed."""
     if changes.module.check_mode:
         return
     trouble = apt.update(changes.module, source=source)
     if trouble:
-        changes.module.fail_json(msg=f"Cannot read the package repository {url}. apt says:\n{trouble}")
+        problem = f"Cannot read the package repository {url}. apt says:\n{trouble}"
+        if needed:
+            changes.module.fail_json(msg=problem)
+        _go_on(changes, problem)
+
+
+def _go_on(changes: Changes, problem: str) -> None:
+    changes.module.warn(f"{problem}\nNothing is missing on this host, so the run goes on without the repository.")
 
 
 def checked_key(url: str, fingerprint: str) -> str:
-    """Return the armoured key at a URL.
+    """Return the key at a URL in text form: the pinned key and nothing else, made anew from what was checked.
 
     Raises:
         RepositoryError: It cannot be had, is another one, or has expired.
     """
     try:
-        content = fetch(url)
-        keys = read_keys(content)
+        key = read_key(fetch(url, most=MOST_OF_A_KEY))
     except DownloadError as error:
-        raise RepositoryError(f"Cannot get the key that signs the packages: {error}") from error
+        raise RepositoryAwayError(f"Cannot get the key that signs the packages: {error}") from error
     except KeyFormatError as error:
-        raise RepositoryError(f"{url} is not a key ({error}): check the address of the repository.") from error
-    wanted = fingerprint.replace(" ", "").upper()
-    strangers = [key.fingerprint for key in keys if key.fingerprint != wanted]
-    if strangers:
+        # A page in its place (of a hotel, of a proxy) is an answer of somebody else.
+        kind = RepositoryAwayError if isinstance(error, NoKeyError) else RepositoryError
+        raise kind(
+            f"{url} is not one public key in text form ({error}): check the address of the repository."
+        ) from error
+    wanted = _plain(fingerprint)
+    if key.fingerprint != wanted:
         raise RepositoryError(
-            f"The key at {url} has the fingerprint {', '.join(strangers)}, not {wanted}. Either this is not the "
+            f"The key at {url} has the fingerprint {key.fingerprint}, not {wanted}. Either this is not the "
             "repository you think it is, or its key was replaced: compare with what its owner publishes before you "
             "change the pinned fingerprint."
         )
-    for key in keys:
-        if key.expires is not None and key.expires < time.time():
-            day = time.strftime("%Y-%m-%d", time.gmtime(key.expires))
-            raise RepositoryError(
-                f"The key at {url} expired on {day}: apt would refuse its packages. Ask the owner of the repository "
-                "for a renewed key (for pkgs.k8s.io: a newer minor of Kubernetes has it), and check this host's clock."
-            )
-    return content.decode("ascii")
+    if key.expires is not None and key.expires < time.time():
+        day = time.strftime("%Y-%m-%d", time.gmtime(key.expires))
+        raise RepositoryAwayError(
+            f"The key at {url} expired on {day}: apt would refuse its packages. Ask the owner of the repository "
+            "for a renewed key (for pkgs.k8s.io: a newer minor of Kubernetes has it), and check this host's clock."
+        )
+    return key.armoured
+
+
+def _pinned(path: str, fingerprint: str) -> Optional[str]:
+    """Return the pinned key in text form, when a file is that and nothing else."""
+    try:
+        key = read_key((read_text(path) or "").encode("utf-8", errors="surrogateescape"))
+    except KeyFormatError:
+        return None
+    return key.armoured if key.fingerprint == _plain(fingerprint) else None
+
+
+def _plain(fingerprint: str) -> str:
+    return fingerprint.replace(" ", "").upper()

@@ -149,7 +149,7 @@ class ContainerdRuntime:
     def _install(self) -> None:
         packages = choose(self.module, self.asked["packages"], purpose="packages of containerd")
         if self.asked["repository"]:
-            add_docker_repository(self.changes, self.asked["repository"], refresh=True)
+            add_docker_repository(self.changes, self.asked["repository"], needed=True)
         if not apt.lists_are_fresh() and not self.module.check_mode:
             apt.update(self.module)
         candidate = apt.candidate(self.module, packages[0])

@@ -307,7 +307,7 @@ class DockerRuntime:
 
     def _docker_version(self, installed: dict[str, apt.Package], missing: list[str]) -> str:
         if self.asked["repository"]:
-            add_docker_repository(self.changes, self.asked["repository"], refresh=bool(missing))
+            add_docker_repository(self.changes, self.asked["repository"], needed=bool(missing))
         if self.engine in installed:
             version: Optional[str] = installed[self.engine].version
         else:

@@ -45,6 +45,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import Kubectl, KubectlError
+from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import open_directly
 
 CERTIFICATES = "/etc/kubernetes/pki/etcd"
 ENDPOINT = "https://127.0.0.1:2379/v3/cluster/member"
@@ -75,7 +76,7 @@ class Etcd:
             f"{ENDPOINT}/{what}", data=json.dumps(values).encode(), headers={"Content-Type": "application/json"}
         )
         try:
-            with urllib.request.urlopen(request, timeout=30, context=self.context) as answer:  # noqa: S310
+            with open_directly(request, timeout=30, context=self.context) as answer:
                 found: dict[str, Any] = json.load(answer)
         except urllib.error.HTTPError as error:
             raise EtcdError(error.read().decode(errors="replace").strip()) from error

@@ -145,6 +145,7 @@ class KubernetesPackages:
         wrong = [name for name in VERSIONED if name in self.installed and not self._is_right(name)]
         if wrong and KUBELET_CONF.exists():
             self._refuse_upgrade(wrong[0])
+        missing = [name for name in PACKAGES if name not in self.installed] + wrong
         url = kubernetes_url(self.module.params["repository"], self.wanted)
         source, changed = add_repository(
             self.changes,
@@ -153,11 +154,11 @@ class KubernetesPackages:
             suite="/",
             key_url=f"{url}Release.key",
             key_fingerprint=self.module.params["key_fingerprint"],
+            needed=bool(missing),
         )
         self._remove_stale_sources(source, url)
-        missing = [name for name in PACKAGES if name not in self.installed] + wrong
         if missing or changed:
-            refresh_repository(self.changes, source, url)
+            refresh_repository(self.changes, source, url, needed=bool(missing))
         if missing:
             self.changes.act(
                 f"packages {' '.join(missing)}",

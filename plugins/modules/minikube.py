@@ -318,8 +318,9 @@ class Minikube:
                 suite="/",
                 key_url=f"{url}Release.key",
                 key_fingerprint=self.asked["tools_key_fingerprint"],
+                needed=True,
             )
-            refresh_repository(self.changes, source, url)
+            refresh_repository(self.changes, source, url, needed=True)
         if shutil.which("sudo", path=PATH) is None:
             # Minikube calls it even when it is root already.
             missing.append("sudo")

@@ -122,7 +122,6 @@ import re
 import socket
 import ssl
 import time
-import urllib.request
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -144,7 +143,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.network import (
     why_unreachable,
 )
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import ARGUMENT as PROXY_ARGUMENT
-from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import Proxy
+from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import Proxy, open_directly
 from ansible_collections.kubestrap.cluster.plugins.module_utils.repository import (
     RepositoryError,
     checked_key,
@@ -598,18 +597,24 @@ class Preflight:
                 )
 
     def _repository(self) -> None:
-        proxy = Proxy(self.asked["proxy"])
-        if problem := proxy.problem():
+        proxy, url = Proxy(self.asked["proxy"]), ""
+        if self.asked["repository"]:
+            url = kubernetes_url(self.asked["repository"], self.asked["kubernetes_version"])
+        if problem := proxy.problem([url] if url else []):
             self.found(
                 "proxy-unreachable",
                 problem,
-                "Correct cluster_http_proxy or cluster_https_proxy, or let this host through to it.",
+                "Correct cluster_http_proxy or cluster_https_proxy, or let this host through to it."
+                if proxy
+                else "Correct or remove it there, or set cluster_http_proxy and cluster_https_proxy, which are used "
+                "instead; or let this host through to it.",
+                # On a node nothing need be fetched.
+                blocker=not self.joined,
             )
             return
         proxy.use()
-        if not self.asked["repository"] or self.joined:
+        if not url or self.joined:
             return
-        url = kubernetes_url(self.asked["repository"], self.asked["kubernetes_version"])
         try:
             checked_key(f"{url}Release.key", self.asked["repository_key_fingerprint"])
         except RepositoryError as error:
@@ -673,7 +678,7 @@ def _api_is_ready(address: str, port: int) -> bool:
     # What it says is not trusted with anything, so who says it is not checked.
     context = ssl._create_unverified_context()  # noqa: S323, SLF001 - there is no public name
     try:
-        with urllib.request.urlopen(f"https://{address}:{port}/readyz", timeout=5, context=context) as answer:
+        with open_directly(f"https://{address}:{port}/readyz", timeout=5, context=context) as answer:
             return bool(answer.status == HTTPStatus.OK)
     except OSError:
         return False

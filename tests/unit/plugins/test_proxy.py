@@ -1,9 +1,10 @@
 """The proxy of a host: what is written where, what goes around it, and that its password stays where it is."""
 
 import http.server
+import ssl
 import stat
 import threading
-import urllib.request
+import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -116,6 +117,34 @@ def test_a_proxy_that_does_not_answer_is_named_without_its_password() -> None:
     assert "secret" not in problem
 
 
+def without_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
+        monkeypatch.setenv(name, "")
+
+
+def test_a_dead_proxy_of_the_hosts_own_settings_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_settings(monkeypatch)
+    address = "http://me:secret@127.0.0.1:1"
+    (tmp_path / "environment").write_text(f'https_proxy="{address}"\n')
+    monkeypatch.setattr(proxy, "HOST_ENVIRONMENT", str(tmp_path / "environment"))
+    monkeypatch.setenv("https_proxy", address)
+    monkeypatch.setenv("no_proxy", "10.0.0.0/8,.near.example")
+    problem = Proxy({}).problem(["https://pkgs.example/"])
+    assert "127.0.0.1:1, which this host has in its own settings (https_proxy in" in problem
+    assert "secret" not in problem
+    # What is fetched without it does not need it.
+    for url in ("http://pkgs.example/", "https://10.1.2.3/", "https://a.near.example/"):
+        assert Proxy({}).problem([url]) == ""
+    # One that is asked for is used instead.
+    assert "own settings" not in Proxy({"http": "http://127.0.0.1:2"}).problem(["https://pkgs.example/"])
+
+
+def test_what_is_on_the_cluster_is_asked_without_a_proxy(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    with pytest.raises(urllib.error.HTTPError, match="407"):
+        proxy.open_directly(f"http://{place}/readyz", timeout=5, context=ssl.create_default_context())
+
+
 def test_no_program_of_the_cluster_sees_a_proxy() -> None:
     environment = {"PATH": "/bin", "HTTP_PROXY": "http://p", "https_proxy": "http://p", "No_Proxy": "x"}
     assert proxy.without(environment) == {"PATH": "/bin"}
@@ -137,13 +166,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A proxy that demands a password; what it is asked for is its answer."""
-    for name in ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"):
-        monkeypatch.setenv(name, "")
+    without_settings(monkeypatch)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,)).start()
         yield f"127.0.0.1:{server.server_port}"
         server.shutdown()
-    urllib.request.install_opener(None)  # type: ignore[arg-type] - back to what is made at first use
 
 
 def test_downloads_go_through_it_with_its_password(place: str) -> None:
