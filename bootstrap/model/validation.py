@@ -15,6 +15,8 @@ from bootstrap.model.versions import version_problem
 NODE_PREFIX = 24
 """Every node gets this share of the pods' network."""
 
+MOST_PATIENCE = 20
+
 _POOL = "cluster_metallb_addresses"
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _HOST = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*"
@@ -324,6 +326,10 @@ def _positive(value: Any) -> str | None:
     return None if int(value) > 0 else f"is {value!r}, but must be above 0"
 
 
+def _patience_problem(value: Any) -> str | None:
+    return None if 1 <= float(value) <= MOST_PATIENCE else f"is {value!r}, but must be 1 to {MOST_PATIENCE}"
+
+
 def _virtual_address_problem(value: Any) -> str | None:
     if value == "":
         return None
@@ -450,6 +456,7 @@ _RULES: dict[str, Callable[[Any], str | None]] = {
     "cluster_no_proxy": _no_proxy_problem,
     "cluster_app_namespace": _matches(_LABEL.pattern, "lower-case letters, digits and dashes (at most 63)"),
     "cluster_app_timeout": _positive,
+    "cluster_patience": _patience_problem,
     "cluster_flannel_manifest_sha256": _SHA256,
     "cluster_cri_dockerd_sha256": _digests_problem,
     "cluster_minikube_sha256": _digests_problem,

@@ -1,5 +1,6 @@
 """The declared `cluster_*` variables, and whether a value fits its declaration."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -116,7 +117,7 @@ def _choice_problem(value: Any, variable: Variable) -> str | None:
     return f"is {value!r}, but must be one of: {', '.join(variable.choices)}{hint}"
 
 
-def _type_problem(value: Any, wanted: str) -> str | None:  # noqa: C901, PLR0911 - one case a type
+def _type_problem(value: Any, wanted: str) -> str | None:  # noqa: C901, PLR0911, PLR0912 - one case a type
     match wanted:
         case "str":
             if isinstance(value, bool):
@@ -126,6 +127,9 @@ def _type_problem(value: Any, wanted: str) -> str | None:  # noqa: C901, PLR0911
         case "int":
             if isinstance(value, bool) or not str(value).strip().lstrip("-").isdigit():
                 return f"is {value!r}, but must be a whole number"
+        case "float":
+            if isinstance(value, bool) or not re.fullmatch(r"-?\d+(\.\d+)?", str(value).strip()):
+                return f"is {value!r}, but must be a number"
         case "bool":
             if not isinstance(value, bool) and str(value).lower() not in _TRUE_OR_FALSE:
                 return f"is {value!r}, but must be true or false"

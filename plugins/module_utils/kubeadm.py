@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.kubestrap.cluster.plugins.module_utils import credentials, proxy
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text, write_atomically
+from ansible_collections.kubestrap.cluster.plugins.module_utils.patience import HINT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +35,22 @@ RUN_DIRECTORY = "/run"
 # kubeadm's own waits end before that.
 OTHER_RUN_SECONDS = 600
 EXEC_GATE = "ExtendWebSocketsToKubelet"
+# How kubeadm's last word begins; what comes before is progress.
+KUBEADM_ERROR = r"(?:error: |error execution phase|Unfortunately, an error has occurred|failed to |unable to )"
+MOST_ERROR_LINES = 12
+# A bootstrap token, and the key of certificates that wait in the cluster.
+SECRETS = r"\b(?:[a-z0-9]{6}\.[a-z0-9]{16}|(?<!sha256:)[0-9a-f]{64})\b"
+TIMED_OUT = r"timed out|deadline exceeded|not healthy after|i/o timeout|context deadline|waiting for the condition"
+# Seconds kubeadm waits for each of these. Its own: 4 minutes for what it starts, 1 for the first call of the API, which
+# a slow machine needs longer for; a machine that fails fails as well after more.
+TIME_LIMITS = {
+    "controlPlaneComponentHealthCheck": 240,
+    "kubeletHealthCheck": 240,
+    "kubernetesAPICall": 240,
+    "etcdAPICall": 120,
+    "discovery": 300,
+    "tlsBootstrap": 300,
+}
 
 # What the kubelet, kubeadm and the runtime write, and what it means. The first that fits is told.
 CAUSES = (
@@ -127,7 +144,16 @@ CAUSES = (
 
 
 class KubeadmError(Exception):
-    """kubeadm failed. The text is for people: the cause in words, then the evidence."""
+    """kubeadm failed. The text is for people: the cause in words, then the evidence.
+
+    Attributes:
+        said: Everything kubeadm said, for the log of the run.
+    """
+
+    def __init__(self, text: str, *, said: str = "") -> None:
+        """Take the text for people, and what kubeadm said."""
+        super().__init__(text)
+        self.said = said
 
 
 @contextlib.contextmanager
@@ -254,6 +280,15 @@ def node_registration(*, name: str, address: str, cri_socket: str, cgroup_versio
     return registration
 
 
+def time_limits(patience: float) -> dict[str, str]:
+    """Return the C(timeouts) of a configuration.
+
+    Args:
+        patience: How many times the usual length.
+    """
+    return {name: f"{round(seconds * max(patience, 1))}s" for name, seconds in TIME_LIMITS.items()}
+
+
 def as_documents(documents: list[dict[str, Any]]) -> str:
     """Return documents in the form kubeadm reads: YAML, of which JSON is a part."""
     return "---\n".join(json.dumps(document, indent=2, sort_keys=True) + "\n" for document in documents)
@@ -364,24 +399,49 @@ def explain(*texts: str) -> str:
     return ""
 
 
-def failure(what: str, done: subprocess.CompletedProcess[str], cri_socket: str) -> str:
-    """Return why kubeadm failed: the cause in words, then the lines that show it."""
+def failure(what: str, done: subprocess.CompletedProcess[str], cri_socket: str) -> KubeadmError:
+    """Return why kubeadm failed: the cause in words, kubeadm's own error whole, then what else shows it."""
+    said = re.sub(SECRETS, "(token)", without_colours(f"{done.stdout}\n{done.stderr}".strip()))
     if done.returncode < 0:
-        return (
-            f"{what} was killed (signal {-done.returncode}) before it was done. Run again: what it left is cleaned up."
+        return KubeadmError(
+            f"{what} was killed (signal {-done.returncode}) before it was done. Run again: what it left is cleaned up.",
+            said=said,
         )
-    output = "\n".join(line for line in (done.stderr + "\n" + done.stdout).splitlines() if "[WARNING" not in line)
-    errors = re.findall(r"\[ERROR [\w-]+\]: .*", output)
-    kubelet = kubelet_error()
-    containers = crashed(cri_socket)
-    evidence = [*errors[:5]] or [last_lines(output, 3)]
-    if not errors:
-        evidence += [f"kubelet: {kubelet}"] if kubelet else []
-        evidence += containers
-    cause = explain("\n".join(errors), *([] if errors else [kubelet, "\n".join(containers)]), output)
+    error = own_error(done)
+    preflight = [line for line in error if "[ERROR " in line]
+    kubelet = "" if preflight else kubelet_error()
+    containers = [] if preflight else crashed(cri_socket)
+    cause = explain("\n".join(preflight), kubelet, "\n".join(containers), "\n".join(error), said)
     if not cause and containers:
         cause = "A part of the control plane does not stay up."
-    return "\n".join([f"{what} failed. {cause}".rstrip(), *("  " + line for line in evidence)])
+    if any(re.search(TIMED_OUT, line) for line in error):
+        cause = f"{cause} {HINT}".strip()
+    evidence = [*error, *([f"kubelet: {kubelet}"] if kubelet else []), *containers]
+    return KubeadmError("\n".join([f"{what} failed. {cause}".rstrip(), *("  " + line for line in evidence)]), said=said)
+
+
+def own_error(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """Return the lines in which kubeadm says why it failed.
+
+    Its progress goes to standard output, its warnings and its error to standard error; what explains a time-out at
+    length ("Unfortunately, an error has occurred") may stand in either.
+    """
+    for text in (done.stderr, done.stdout):
+        lines = [line.strip() for line in without_colours(text).splitlines()]
+        lines = [line for line in lines if line and not re.match(r"[IWE]\d{4} |\[WARNING", line)]
+        lines = [line for line in lines if "--v=5" not in line and "--ignore-preflight-errors" not in line]
+        errors = [line for line in lines if "[ERROR " in line]
+        if errors:
+            return errors
+        begins = next((n for n, line in enumerate(lines) if re.match(KUBEADM_ERROR, line)), None)
+        if begins is not None:
+            return lines[begins:][:MOST_ERROR_LINES]
+    return [last_lines(without_colours(done.stderr.strip() or done.stdout), 3)]
+
+
+def without_colours(text: str) -> str:
+    """Return a text without the escape sequences that colour a terminal, which mean nothing in a message."""
+    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
 
 
 def kubelet_error() -> str:

@@ -149,6 +149,24 @@ def pod_state(pod: Optional[dict[str, Any]]) -> str:
     return " ".join(filter(None, [status.get("phase", "unknown"), status.get("reason"), status.get("message")]))
 
 
+def last_warnings(kubectl: Kubectl, *namespace: str) -> dict[str, str]:
+    """Return what the cluster last complained about each object, by C(kind/name); empty when it cannot be asked.
+
+    A kubelet and an admission policy say in events why a pod does not come; its status only says that it does not.
+    """
+    try:
+        events = kubectl.items(*namespace, "get", "events", "--field-selector=type=Warning")
+    except KubectlError:
+        return {}
+    events.sort(key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or "")
+    return {
+        f"{event['involvedObject'].get('kind')}/{event['involvedObject'].get('name')}": " ".join(
+            (event.get("message") or event.get("reason") or "").split()
+        )[:400]
+        for event in events
+    }
+
+
 def rolled_out(workload: dict[str, Any]) -> bool:
     """Tell whether every replica runs the newest version and no old one is left."""
     status = workload.get("status") or {}

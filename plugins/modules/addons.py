@@ -60,9 +60,11 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import (
     as_list,
     is_ours,
     is_ready,
+    last_warnings,
     pod_state,
     rolled_out,
 )
+from ansible_collections.kubestrap.cluster.plugins.module_utils.patience import HINT, Patience
 
 # Everything add-ons consist of, in the order in which it goes: what answers for the API first, so that nothing waits
 # for an answer of something that is gone; what tells that an add-on is there last, so that a cut removal is seen.
@@ -104,13 +106,14 @@ class Addons:
         Raises:
             AddonError: with what does not, and the state of its pods.
         """
-        deadline = time.monotonic() + timeout
+        patience = Patience(timeout)
         while True:
             missing = {addon: self.missing(addon) for addon in wanted}
             if not any(missing.values()):
                 return
-            if time.monotonic() > deadline:
-                lines = [f"Not every add-on works after {timeout} s."]
+            patience.see(missing.values())
+            if patience.over():
+                lines = [f"Not every add-on works after {patience.elapsed()} s. {HINT}"]
                 for addon, what in missing.items():
                     if what:
                         lines += [f"  {addon}: {what}", *self.pods(addon)]
@@ -130,8 +133,10 @@ class Addons:
         """Return the pods of an add-on that are not ready, a line each."""
         namespace, labels = PODS[addon]
         found = self.kubectl.items(f"--namespace={namespace}", "get", "pods", f"--selector={labels}")
+        warnings = last_warnings(self.kubectl, f"--namespace={namespace}")
         return [
             f"    pod {pod['metadata']['name']} on {pod['spec'].get('nodeName', 'no node')}: {pod_state(pod)}"
+            f" {warnings.get('Pod/' + pod['metadata']['name'], '')}".rstrip()
             for pod in found
             if not is_ready(pod)
         ]

@@ -77,6 +77,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import (
     is_ready,
     rolled_out,
 )
+from ansible_collections.kubestrap.cluster.plugins.module_utils.patience import HINT
 
 
 def stale(pods: list[dict[str, Any]], local_images: dict[str, str]) -> list[str]:
@@ -165,7 +166,8 @@ def wait(app: AppView, timeout: int) -> None:
             if now - since >= cause.patience:
                 raise cause
         if now - started >= timeout:
-            raise cause or CauseError(f"The app was not rolled out within {timeout} s: {unfinished(workloads)}.")
+            too_long = f"The app was not rolled out within {timeout} s: {unfinished(workloads)}."
+            raise cause or CauseError(f"{too_long} {HINT}")
         time.sleep(0.5)
 
 

@@ -55,6 +55,7 @@ dns:
 
 import concurrent.futures
 import datetime as dt
+import re
 import time
 from typing import Any, Optional
 
@@ -68,15 +69,22 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import (
     condition,
     describe_node,
     is_ready,
+    last_warnings,
     pod_state,
     rolled_out,
 )
+from ansible_collections.kubestrap.cluster.plugins.module_utils.patience import HINT, Patience
 
 NAMESPACE = "kube-system"
 NAME = "kubestrap-check"
 SIDE_BY_SIDE = 8
 # The kubelet looks every ten seconds whether DNS is ready; its first look often comes too early.
 PROBED_AGAIN = dt.timedelta(seconds=15)
+# Seconds after which the cluster is asked what it complains about, and then between questions.
+WHY_AFTER = 3
+WHY_EVERY = 5
+# Seconds; it is renewed every two, and another may take it after fifteen.
+LEASE_IS_LOST = 40
 # Namespaces for the label of add-ons only.
 LOOKED_AT = "nodes,pods,deployments,services,namespaces"
 
@@ -134,6 +142,8 @@ class Check:
         self.kubectl = kubectl
         self.params = params
         self.changed = False
+        self.warnings: dict[str, str] = {}
+        self.asks_why_at = WHY_AFTER
 
     def nodes(self) -> list[dict[str, Any]]:
         """Return what people want to know about each node."""
@@ -143,7 +153,7 @@ class Check:
         """Start the pods, wait for everything, prove exec and logs."""
         pods = daemonset(self.params["image"], self.params["nodes"])
         self.kubectl.run("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=as_list([pods]))
-        deadline = time.monotonic() + self.params["timeout"]
+        patience = Patience(self.params["timeout"])
         while True:
             objects = self.kubectl.items("--namespace", NAMESPACE, "get", LOOKED_AT)
             waiting = self.waits_for(objects)
@@ -154,12 +164,16 @@ class Check:
                 continue
             if not waiting:
                 break
-            if time.monotonic() > deadline:
-                raise CheckError(
-                    "\n".join(
-                        [f"The cluster is not ready after {self.params['timeout']} s.", *waiting, *self.stuck_pods()]
-                    )
-                )
+            patience.see(waiting)
+            if waiting and patience.elapsed() >= self.asks_why_at:
+                self.asks_why_at = patience.elapsed() + WHY_EVERY
+                self.warnings = last_warnings(self.kubectl, "--namespace", NAMESPACE)
+                refusal = self.warnings.get(f"DaemonSet/{NAME}", "")
+                if re.search("denied|forbidden", refusal):
+                    raise CheckError(f"The cluster does not let a pod start that proves its nodes: {refusal}")
+            if patience.over():
+                summary = f"The cluster is not ready after {patience.elapsed()} s. {HINT}"
+                raise CheckError("\n".join([summary, *waiting, *self.stuck_pods()]))
             time.sleep(0.3)
         pods = check_pods(objects)
         self.exec_and_logs(pods, objects)
@@ -195,7 +209,8 @@ class Check:
                 message = ready.get("message", "the kubelet has not reported yet")
                 lines.append(f"  node {name} is not ready: {in_words(message)}")
             elif pod is None or not is_ready(pod) or not pod["status"].get("podIP"):
-                lines.append(f"  node {name}: a pod does not start: {pod_state(pod)}")
+                why = self.why(pod) if pod else self.warnings.get(f"DaemonSet/{NAME}", "")
+                lines.append(f"  node {name}: a pod does not start: {pod_state(pod)}{why and f' ({why})'}")
         dns = next((o for o in objects if o["kind"] == "Deployment" and o["metadata"]["name"] == "coredns"), None)
         if dns is None:
             lines.append("  DNS: there is no Deployment coredns")
@@ -205,16 +220,49 @@ class Check:
             pods = dns_pods(objects)
             unready = [pod for pod in pods if not is_ready(pod)]
             states = [
-                f"{pod['metadata']['name']} on {pod['spec'].get('nodeName', 'no node')}: {pod_state(pod)}"
+                f"{pod['metadata']['name']} on {pod['spec'].get('nodeName', 'no node')}: {self.state(pod)}"
                 for pod in unready
                 if self.is_asked_for(pod)
             ]
             # What ran on a node that is lost is made elsewhere after minutes, and one that has just started is asked
             # again after ten seconds; meanwhile the others serve.
             excused = [pod for pod in unready if not self.is_asked_for(pod) or has_just_started(pod)]
-            if len(unready) == len(pods) or not excused or len(excused) < len(unready):
-                lines.append(f"  DNS is not ready: {'; '.join(states) or 'no pod yet'}{self.dns_cause(states)}")
+            if len(pods) >= dns["spec"]["replicas"] and not unready:
+                lines.append(
+                    f"  DNS: its {len(pods)} pods are ready, but the cluster has not noticed{self.controllers()}"
+                )
+            elif len(unready) == len(pods) or not excused or len(excused) < len(unready):
+                lines.append(f"  DNS is not ready: {'; '.join(states) or self.no_dns()}{self.dns_cause(states)}")
         return lines
+
+    def why(self, obj: dict[str, Any]) -> str:
+        """Return what the cluster complained about an object of its own, empty when it did not."""
+        return self.warnings.get(f"{obj['kind']}/{obj['metadata']['name']}", "")
+
+    def state(self, pod: dict[str, Any]) -> str:
+        """Return what a pod waits for, with the kubelet's reason where it gave one."""
+        why = self.why(pod)
+        return f"{pod_state(pod)}{why and f' ({why})'}"
+
+    def no_dns(self) -> str:
+        """Return why DNS has no pod."""
+        refused = [text for name, text in self.warnings.items() if name.startswith("ReplicaSet/coredns")]
+        return refused[-1] if refused else f"no pod yet{self.controllers()}"
+
+    def controllers(self) -> str:
+        """Return that nobody makes and counts pods, empty when somebody does or that is not known."""
+        try:
+            lease = self.kubectl.items("--namespace", NAMESPACE, "get", "lease", "kube-controller-manager")[0]
+            renewed = dt.datetime.strptime(lease["spec"]["renewTime"][:19] + "Z", "%Y-%m-%dT%H:%M:%S%z")
+        except (KubectlError, LookupError, TypeError, ValueError):
+            return ""
+        age = (dt.datetime.now(dt.timezone.utc) - renewed).total_seconds()
+        if age < LEASE_IS_LOST:
+            return ""
+        return (
+            f". kube-controller-manager, which makes and counts pods, has said nothing for {age:.0f} s: it ended, or "
+            "this machine is too slow for it"
+        )
 
     def is_asked_for(self, pod: dict[str, Any]) -> bool:
         """Tell whether a pod has no node yet, or is on one of those that must be ready."""
@@ -223,10 +271,11 @@ class Check:
     def stuck_pods(self) -> list[str]:
         """Return the pods of the cluster's own parts that do not start, a line each."""
         lines = []
+        self.warnings = last_warnings(self.kubectl, "--all-namespaces")
         for pod in self.kubectl.items("get", "pods", "--all-namespaces", "--field-selector=status.phase!=Succeeded"):
             if pod["spec"].get("priorityClassName", "").startswith("system-") and not is_ready(pod):
                 name = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
-                lines.append(f"  pod {name} on {pod['spec'].get('nodeName', 'no node')}: {pod_state(pod)}")
+                lines.append(f"  pod {name} on {pod['spec'].get('nodeName', 'no node')}: {self.state(pod)}")
         return lines
 
     def dns_cause(self, states: list[str]) -> str:

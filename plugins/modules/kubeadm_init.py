@@ -52,6 +52,7 @@ options:
     type: bool
     default: true
   timeout: {description: Seconds a control plane that exists may take to answer., type: int, default: 120}
+  patience: {description: How many times the usual length kubeadm's time limits have., type: float, default: 1.0}
   other_control_planes:
     description: Hosts that have a control plane already, by their names in the inventory. While there are any, no
       cluster is made here.
@@ -118,6 +119,7 @@ def configuration(params: dict[str, Any], version: tuple[int, int, int]) -> list
         "bootstrapTokens": [{"ttl": "10m0s"}],
         "nodeRegistration": registration,
         "patches": {"directory": kubeadm.PATCHES},
+        "timeouts": kubeadm.time_limits(params["patience"]),
     }
     api_server: dict[str, Any] = {
         "certSANs": sorted({endpoint, params["node_name"], params["node_address"], *params["cert_sans"]})
@@ -254,7 +256,7 @@ class ControlPlane(LocalControlPlane):
             command.append(f"--skip-phases={DONE_BEFORE_API}")
         done = kubeadm.run(*command)
         if done.returncode != 0:
-            raise KubeadmError(kubeadm.failure("kubeadm init", done, self.params["cri_socket"]))
+            raise kubeadm.failure("kubeadm init", done, self.params["cri_socket"])
         if not self.wait(60):
             raise KubeadmError("kubeadm init ended well, but the API server does not say that it is ready after 60 s.")
         self.kubectl.run(
@@ -292,6 +294,7 @@ def main() -> None:
             "swap_stays_on": {"type": "bool", "default": False},
             "conntrack_writable": {"type": "bool", "default": True},
             "timeout": {"type": "int", "default": 120},
+            "patience": {"type": "float", "default": 1.0},
             "other_control_planes": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
@@ -310,7 +313,7 @@ def main() -> None:
             if state == "running" or not module.check_mode:
                 first.converge_marks()
     except (KubeadmError, KubectlError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=str(error), said=getattr(error, "said", ""))
     changes.exit(state=state)
 
 

@@ -29,6 +29,7 @@ options:
   control_plane: {description: Whether the host is to be a control plane., type: bool, default: false}
   schedulable: {description: Whether apps may run on this control plane., type: bool, default: false}
   timeout: {description: Seconds a control plane that exists may take to answer., type: int, default: 120}
+  patience: {description: How many times the usual length kubeadm's time limits have., type: float, default: 1.0}
   token: {description: Bootstrap token., type: str}
   ca_certificate: {description: "The CA by which the host knows the cluster, PEM.", type: str}
   certificate_key:
@@ -109,6 +110,7 @@ def configuration(params: dict[str, Any], kubeconfig: str) -> dict[str, Any]:
             cgroup_version=params["cgroup_version"],
         ),
         "patches": {"directory": kubeadm.PATCHES},
+        "timeouts": kubeadm.time_limits(params["patience"]),
     }
     if params["control_plane"]:
         _, port = control_plane.split_endpoint(params["api_endpoint"])
@@ -221,7 +223,7 @@ class Worker:
                 kubeadm.validate(path)
                 done = kubeadm.run("kubeadm", "join", "--config", path)
         if done.returncode != 0:
-            raise KubeadmError(kubeadm.failure("kubeadm join", done, self.params["cri_socket"]))
+            raise kubeadm.failure("kubeadm join", done, self.params["cri_socket"])
 
 
 class FurtherControlPlane(Worker):
@@ -293,6 +295,7 @@ def main() -> None:
             "control_plane": {"type": "bool", "default": False},
             "schedulable": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 120},
+            "patience": {"type": "float", "default": 1.0},
             "token": {"type": "str", "no_log": True},
             "ca_certificate": {"type": "str"},
             "certificate_key": {"type": "str", "no_log": True},
@@ -312,7 +315,7 @@ def main() -> None:
                 node.join()
                 joined = True
     except (KubeadmError, KubectlError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=str(error), said=getattr(error, "said", ""))
     changes.exit(joined=joined, trouble=node.trouble)
 
 

@@ -1,6 +1,7 @@
 """What the cluster still waits for, in words."""
 
 import datetime as dt
+import re
 from typing import Any
 
 import pytest
@@ -31,6 +32,20 @@ def unready(message: str) -> dict[str, Any]:
 
 OURS = {"app.kubernetes.io/name": cluster_check.NAME}
 DNS = {"k8s-app": "kube-dns"}
+LOOKED_AT = cluster_check.LOOKED_AT
+
+
+def complaint(kind: str, name: str, message: str) -> dict[str, Any]:
+    return {
+        "involvedObject": {"kind": kind, "name": name},
+        "message": message,
+        "lastTimestamp": "2026-11-27T10:00:00Z",
+    }
+
+
+def lease(seconds_ago: int) -> dict[str, Any]:
+    renewed = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=seconds_ago)
+    return {"spec": {"renewTime": renewed.strftime("%Y-%m-%dT%H:%M:%S.%fZ")}}
 
 
 def coredns(ready: int = 2) -> dict[str, Any]:
@@ -43,13 +58,17 @@ def coredns(ready: int = 2) -> dict[str, Any]:
 
 
 class Api:
-    def __init__(self, log: str = "", error: str = "") -> None:
-        self.log, self.error = log, error
+    def __init__(self, log: str = "", error: str = "", **answers: list[dict[str, Any]]) -> None:
+        self.log, self.error, self.answers = log, error, answers
 
     def run(self, *_: str, **__: Any) -> str:
         if self.error:
             raise KubectlError(self.error)
         return self.log
+
+    def items(self, *arguments: str, **__: Any) -> list[dict[str, Any]]:
+        kind = next(word for word in arguments if word in {"events", "lease", "pods", LOOKED_AT})
+        return self.answers.get(kind, [])
 
 
 def check(api: Api | None = None, *nodes: str) -> cluster_check.Check:
@@ -103,6 +122,43 @@ def test_dns_on_a_lost_node_does_not_count_while_another_serves() -> None:
     assert check().waits_for([*there, lost, pod("cp1", DNS)]) == []
     assert check().waits_for([*there, lost])
     assert check(None, "cp1", "cp2").waits_for([*there, node("cp2"), pod("cp2", OURS), lost, pod("cp1", DNS)])
+
+
+def test_ready_dns_that_the_controller_manager_has_not_noticed() -> None:
+    there = [node("cp1"), pod("cp1", OURS), coredns(0), pod("cp1", DNS), pod("cp1", DNS)]
+    (line,) = check(Api(lease=[lease(300)])).waits_for(there)
+    assert "kube-controller-manager" in line
+    assert re.search("30[0-9] s", line)
+    (line,) = check(Api(lease=[lease(1)])).waits_for(there)
+    assert "kube-controller-manager" not in line
+
+
+def test_no_dns_pod_because_it_was_refused() -> None:
+    looker = check()
+    looker.warnings = {"ReplicaSet/coredns-1": 'pods "coredns-1-x" is forbidden: denied by policy'}
+    (line,) = looker.waits_for([node("cp1"), pod("cp1", OURS), coredns(0)])
+    assert "denied by policy" in line
+
+
+def test_the_kubelets_sentence_stands_beside_container_creating() -> None:
+    looker = check()
+    looker.warnings = {"Pod/p-cp1": "cni0 already has an IP address different from 10.244.1.1/24"}
+    waiting = pod("cp1", OURS, containerStatuses=[{"state": {"waiting": {"reason": "ContainerCreating"}}}])
+    (line,) = looker.waits_for([node("cp1"), waiting, coredns()])
+    assert "ContainerCreating" in line
+    assert "cni0 already has an IP address" in line
+
+
+def test_an_admission_policy_that_refuses_our_pods_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_check, "WHY_AFTER", 0)
+    denied = complaint(
+        "DaemonSet", cluster_check.NAME, 'admission webhook "policy.example" denied the request: no pods'
+    )
+    api = Api(**{"events": [denied], LOOKED_AT: [node("cp1"), coredns()]})
+    looker = cluster_check.Check(api, {"nodes": ["cp1"], "image": "pause", "timeout": 300})  # type: ignore[arg-type]
+    looker.asks_why_at = 0
+    with pytest.raises(cluster_check.CheckError, match="denied the request: no pods"):
+        looker.start()
 
 
 def test_dns_that_has_just_started_is_not_waited_for_while_another_serves() -> None:

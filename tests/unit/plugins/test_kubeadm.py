@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.kubestrap.cluster.plugins.module_utils import kubeadm
+from ansible_collections.kubestrap.cluster.plugins.module_utils import kubeadm, patience
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubeadm import KubeadmError
 
 
@@ -42,12 +42,71 @@ def test_a_failure_names_cause_and_evidence_and_hides_the_hint_about_stack_trace
     done = subprocess.CompletedProcess(
         ["kubeadm"], 1, "", "error: timed out\nTo see the stack trace of this error execute with --v=5 or higher\n"
     )
-    text = kubeadm.failure("kubeadm init", done, "unix:///x")
-    assert text.splitlines() == [
-        "kubeadm init failed. The disk is full.",
+    error = kubeadm.failure("kubeadm init", done, "unix:///x")
+    assert str(error).splitlines() == [
+        f"kubeadm init failed. The disk is full. {patience.HINT}",
         "  error: timed out",
         "  etcd ended: no space left on device",
     ]
+
+
+PROGRESS = "[init] Using Kubernetes version: v1.36.4\n[certs] Using certificateDir\n[addons] Applied: CoreDNS\n"
+
+
+@pytest.mark.parametrize(
+    ("stderr", "stdout", "shown"),
+    [
+        (
+            ("W1127 10:00:00.1 1 version.go:1] falling back\n"
+            "error: error execution phase upload-config/kubeadm: could not create ConfigMap: "
+            'Post "https://10.0.0.1:6443/api": context deadline exceeded\n'
+            "To see the stack trace of this error execute with --v=5 or higher\n"),
+            PROGRESS,
+            [("error: error execution phase upload-config/kubeadm: could not create ConfigMap: "
+             'Post "https://10.0.0.1:6443/api": context deadline exceeded')],
+        ),
+        (
+            ("error execution phase preflight: [preflight] Some fatal errors occurred:\n"
+            "\t[ERROR Port-6443]: Port 6443 is in use\n\t[ERROR Swap]: running with swap on\n"
+            "[preflight] If you know what you are doing, you can make a check non-fatal with "
+            "`--ignore-preflight-errors=...`\n"),
+            "\x1b[0;37mCGROUPS_CPU\x1b[0m: \x1b[0;32menabled\x1b[0m\n" + PROGRESS,
+            ["[ERROR Port-6443]: Port 6443 is in use", "[ERROR Swap]: running with swap on"],
+        ),
+        (
+            ("error: error execution phase wait-control-plane: failed while waiting for the control plane to start: "
+            "[kube-apiserver check failed at https://10.0.0.1:6443/livez: x,\nkube-scheduler check failed at y]\n"),
+            PROGRESS,
+            [("error: error execution phase wait-control-plane: failed while waiting for the control plane to start: "
+             "[kube-apiserver check failed at https://10.0.0.1:6443/livez: x,"),
+             "kube-scheduler check failed at y]"],
+        ),
+        ("", PROGRESS + "\x1b[0;31mstrange end\x1b[0m\n",
+         ["[certs] Using certificateDir | [addons] Applied: CoreDNS | strange end"]),
+        ("what nobody knows\n", PROGRESS, ["what nobody knows"]),
+    ],
+)  # fmt: skip
+def test_kubeadms_own_error_comes_whole_and_without_its_progress(stderr: str, stdout: str, shown: list[str]) -> None:
+    assert kubeadm.own_error(subprocess.CompletedProcess(["kubeadm"], 1, stdout, stderr)) == shown
+
+
+def test_everything_kubeadm_said_goes_to_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kubeadm, "kubelet_error", lambda: "")
+    monkeypatch.setattr(kubeadm, "crashed", lambda _: [])
+    joined = "kubeadm join --token abcdef.0123456789abcdef --certificate-key " + "0f" * 32
+    done = subprocess.CompletedProcess(["kubeadm"], 1, PROGRESS + joined, "error: boom\n")
+    error = kubeadm.failure("kubeadm init", done, "unix:///x")
+    assert "Applied: CoreDNS" not in str(error)
+    assert "Applied: CoreDNS" in error.said
+    assert "error: boom" in error.said
+    assert "--token (token) --certificate-key (token)" in error.said
+    assert patience.HINT not in str(error)
+
+
+def test_patience_lengthens_kubeadms_time_limits() -> None:
+    assert kubeadm.time_limits(1)["kubernetesAPICall"] == "240s"
+    assert kubeadm.time_limits(2.5)["kubeletHealthCheck"] == "600s"
+    assert kubeadm.time_limits(0.1) == kubeadm.time_limits(1)
 
 
 def test_documents_are_readable_as_json_between_marks() -> None:

@@ -28,6 +28,7 @@ PARAMS: dict[str, Any] = {
     "swap_stays_on": False,
     "conntrack_writable": True,
     "timeout": 1,
+    "patience": 1,
 }
 
 

@@ -23,6 +23,7 @@ PARAMS: dict[str, Any] = {
     "control_plane": False,
     "schedulable": False,
     "timeout": 1,
+    "patience": 1,
 }
 
 
