@@ -26,6 +26,9 @@ _KEPT = {
     "DOCKER_CONFIG",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
+    # Which file kubectl writes to, and who types the command that leads there.
+    "KUBECONFIG",
+    "SUDO_UID",
     "ANSIBLE_BECOME_PASSWORD_FILE",
     "ANSIBLE_CONNECTION_PASSWORD_FILE",
     "ANSIBLE_PRIVATE_KEY_FILE",

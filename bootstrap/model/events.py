@@ -70,6 +70,8 @@ class TaskFinished:
     findings: tuple[Finding, ...] = ()
     nodes: tuple[Node, ...] = ()
     app: App | None = None
+    kubectl: str = ""
+    """The words that begin a kubectl command for the cluster, as the person can type it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +100,9 @@ _ENDS: dict[str, Outcome] = {
     "runner_on_unreachable": "unreachable",
 }
 
+
+# The one module that says how to reach the cluster from here.
+_KUBECONFIG = "kubestrap.cluster.kubeconfig"
 
 # They only name what comes next, which tells itself.
 _INCLUDES = ("ansible.builtin.include_role", "ansible.builtin.include_tasks")
@@ -151,6 +156,8 @@ def _finished(outcome: Outcome, raw: Mapping[str, Any], data: Mapping[str, Any])
         findings=tuple(map(_finding, _items(result.get("findings")))),
         nodes=tuple(_node(item) for item in _items(result.get("nodes")) if isinstance(item, Mapping)),
         app=_app(result["app"]) if isinstance(result.get("app"), Mapping) else None,
+        # From the plugin that runs here: what is printed to be typed is never what a host says.
+        kubectl=str(result.get("kubectl") or "") if data.get("task_action") == _KUBECONFIG else "",
     )
 
 

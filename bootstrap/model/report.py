@@ -15,6 +15,8 @@ from bootstrap.model.summary import (
     Summary,
 )
 
+_ADMIN = "/etc/kubernetes/admin.conf"
+
 
 def report(summary: Summary) -> list[str]:
     """Return the lines: findings or failures first, then what there is, the verdict last."""
@@ -97,7 +99,10 @@ def _verdict(summary: Summary) -> Iterator[str]:
     yield ""
     yield _sentence(summary)
     if summary.exit_code in {DONE, HOSTS_SET_ASIDE} and summary.command == "up":
-        yield f"Look around: kubectl --context {summary.cluster} get nodes"
+        if summary.kubectl:
+            yield f"Look around: {summary.kubectl} get nodes"
+        else:
+            yield f"Look around, as root on {summary.control_plane}: kubectl --kubeconfig {_ADMIN} get nodes"
     if summary.exit_code == DONE and summary.command == "minikube up":
         yield "Look around, on the host as the user minikube runs as: minikube status"
     if summary.exit_code not in {DONE, BLOCKED} and summary.run_directory:

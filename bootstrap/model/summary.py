@@ -50,6 +50,10 @@ class Summary:
     stages: tuple[Stage, ...] = ()
     nodes: tuple[Node, ...] = ()
     app: App | None = None
+    control_plane: str = ""
+    """The first that can be reached."""
+    kubectl: str = ""
+    """The words that begin a kubectl command for the cluster; empty when the operator has no kubeconfig for it."""
     errors: tuple[str, ...] = ()
     run_directory: str = ""
 
@@ -112,6 +116,7 @@ class Summary:
                 "namespace": self.app.namespace,
                 "note": self.app.note,
             },
+            "kubectl": self.kubectl,
             "errors": list(self.errors),
             "run_directory": self.run_directory,
         }
@@ -180,6 +185,8 @@ def summarize(
         stages=stages(finished),
         nodes=next((event.nodes for event in reversed(finished) if event.nodes), ()),
         app=_last_app(finished) or _refused_app(failures),
+        kubectl=next((event.kubectl for event in reversed(finished) if event.kubectl), ""),
+        control_plane=next((host.name for host in cluster.control_planes if host.name not in lost), ""),
         errors=tuple(event.text for event in events if isinstance(event, Message) and event.level == "error"),
         run_directory=run_directory,
     )

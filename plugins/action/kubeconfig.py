@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-import time
+import pwd
+import shlex
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,98 +13,74 @@ import yaml
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
+from ansible_collections.kubestrap.cluster.plugins.module_utils import kubeconfig
+from ansible_collections.kubestrap.cluster.plugins.module_utils.homes import HomeError, as_user, owner_of
+from ansible_collections.kubestrap.cluster.plugins.module_utils.kubeconfig import Admin, Converged, KubeconfigError
+
+DEFAULT = "~/.kube/config"
 
 
-class Kubeconfig:
-    """A kubeconfig file as data."""
+def read(text: str, path: str) -> Any:
+    """Return a kubeconfig as data in which every value is the text it is written as: no number, no date, no guess.
 
-    def __init__(self, path: Path) -> None:
-        """Read the file, if there is one.
-
-        Raises:
-            AnsibleActionFail: when it is no kubeconfig.
-        """
-        self.path = path
-        try:
-            self.text = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            self.text = ""
-        except OSError as error:
-            raise AnsibleActionFail(f"{path} cannot be read: {error.strerror} (cluster_kubeconfig).") from error
-        try:
-            data = yaml.safe_load(self.text) or {}
-        except yaml.YAMLError as error:
-            raise AnsibleActionFail(f"{path} is not YAML and was left alone: repair or move it.") from error
-        if not isinstance(data, dict):
-            raise AnsibleActionFail(f"{path} is not a kubeconfig and was left alone: repair or move it.")
-        self.data: dict[str, Any] = {"apiVersion": "v1", "kind": "Config", "preferences": {}, **data}
-
-    def leads_to(self, context: str, admin: dict[str, Any]) -> bool:
-        """Tell whether the file has a context of that name for the cluster of an admin.conf, with a user."""
-        found = {kind: {entry.get("name"): entry for entry in self._entries(kind)} for kind in ("clusters", "users")}
-        cluster = {**found["clusters"].get(context, {}).get("cluster", {})}
-        cluster.pop("proxy-url", None)
-        return bool(cluster == admin["clusters"][0]["cluster"] and found["users"].get(f"{context}-admin"))
-
-    def merge(self, context: str, admin: dict[str, Any]) -> None:
-        """Put cluster, user and context of an admin.conf into the file's data."""
-        user = f"{context}-admin"
-        before = next((entry for entry in self._entries("clusters") if entry.get("name") == context), {})
-        # The way there is the person's: a proxy through their bastion.
-        way = {key: value for key, value in (before.get("cluster") or {}).items() if key == "proxy-url"}
-        self._put("clusters", context, "cluster", {**admin["clusters"][0]["cluster"], **way})
-        self._put("users", user, "user", admin["users"][0]["user"])
-        existing = next((entry for entry in self._entries("contexts") if entry.get("name") == context), {})
-        # A namespace somebody chose for the context stays chosen.
-        kept = {key: value for key, value in (existing.get("context") or {}).items() if key == "namespace"}
-        self._put("contexts", context, "context", {**kept, "cluster": context, "user": user})
-        if not self.data.get("current-context"):
-            self.data["current-context"] = context
-
-    def _entries(self, kind: str) -> list[dict[str, Any]]:
-        if not isinstance(self.data.get(kind), list):
-            self.data[kind] = []
-        entries: list[dict[str, Any]] = self.data[kind]
-        return entries
-
-    def _put(self, kind: str, name: str, key: str, value: dict[str, Any]) -> None:
-        entries = self._entries(kind)
-        for entry in entries:
-            if entry.get("name") == name:
-                entry[key] = value
-                return
-        entries.append({"name": name, key: value})
-
-    def differs(self) -> bool:
-        """Tell whether the data is not what the file says."""
-        return not self.text or yaml.safe_load(self.text) != self.data
-
-    def save(self) -> None:
-        """Write the file, readable for its owner only; what it was is kept beside it."""
-        self.path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-        # A link to the real file stays a link.
-        path = Path(os.path.realpath(self.path))
-        if self.text:
-            backup = path.with_name(f"{path.name}.{time.strftime('%Y%m%dT%H%M%S')}")
-            shutil.copy2(path, backup)
-            backup.chmod(0o600)
-        text = yaml.safe_dump(self.data, sort_keys=False)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".kubestrap-")
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        Path(temporary).replace(path)
+    Raises:
+        KubeconfigError: when it is no YAML.
+    """
+    try:
+        return yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - makes nothing but text, lists and mappings
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise KubeconfigError(f"{path}{where} is not YAML; the file was left alone: repair or move it.") from None
 
 
-def credentials(admin: str, server: str) -> dict[str, Any]:
-    """Return an admin.conf as data, for people who reach the API at another address than the nodes do."""
-    data: dict[str, Any] = yaml.safe_load(admin)
-    if server:
-        data["clusters"][0]["cluster"]["server"] = str(server)
-    return data
+def files_for(path: str, environment: dict[str, str]) -> tuple[list[str], int]:
+    """Return the files that kubectl reads together with a kubeconfig of the inventory, and which of them to add to.
+
+    The default is kubectl's own: what it reads without being told a file. Any other path stands for itself.
+    """
+    usual = kubeconfig.files_of_kubectl(environment, str(Path.home()))
+    if path == DEFAULT:
+        return usual, kubeconfig.written_by_kubectl(usual)
+    one = str(Path(path).expanduser().absolute())
+    # Beside others of $KUBECONFIG, a name that is taken there is taken.
+    return (usual, usual.index(one)) if one in usual else ([one], 0)
+
+
+def command(path: str, context: str, environment: dict[str, str]) -> str:
+    """Return the words that begin a kubectl command, as the person at the keyboard can type it."""
+    words = ["kubectl"]
+    explicit = path not in kubeconfig.files_of_kubectl(environment, str(Path.home()))
+    person = _behind_sudo(environment)
+    if person is not None:
+        # Their shell has their own home and environment.
+        explicit = path != str(Path(person.pw_dir, ".kube/config"))
+        if Path(path).exists() and Path(path).stat().st_uid != person.pw_uid:
+            words, explicit = ["sudo", "kubectl"], True
+    return shlex.join([*words, *(["--kubeconfig", path] if explicit else []), "--context", context])
+
+
+def _behind_sudo(environment: dict[str, str]) -> pwd.struct_passwd | None:
+    number = environment.get("SUDO_UID", "")
+    if os.geteuid() != 0 or not number.isdecimal() or number == "0":
+        return None
+    try:
+        return pwd.getpwuid(int(number))
+    except KeyError:
+        return None
+
+
+def _admin(said: Any, server: str) -> Admin:
+    """Return what a host says, for people who may reach the API at another address than the nodes do."""
+    try:
+        admin = Admin(**{key: str(value) for key, value in said.items()})
+    except (AttributeError, TypeError):
+        raise AnsibleActionFail("The host's answer is of a strange shape: it names no cluster.") from None
+    return replace(admin, server=server) if server else admin
 
 
 class ActionModule(ActionBase):
-    """Run the module on the host, then merge what it found into the operator's file."""
+    """Run the module on the host, then put what it found into the operator's file."""
 
     _requires_connection = True
     supports_check_mode = True
@@ -120,30 +96,36 @@ class ActionModule(ActionBase):
         finally:
             self._play_context.no_log = before
         admin = result.pop("admin", None)
+        # What is printed to be typed is never what a host says.
+        result.pop("kubectl", None)
         if result.get("failed") or not arguments.get("path"):
             return result
-        path = Path(arguments["path"]).expanduser()
-        # Strings of the task carry where they come from, which a YAML writer does not know how to write.
+        files, target = files_for(str(arguments["path"]), dict(os.environ))
         context = str(arguments.get("context", "kubernetes"))
-        result.update(path=str(path), context=context)
-        kubeconfig = Kubeconfig(path)
+        done = Converged(files[target], context, changed=True)
         if admin is not None:
-            known = credentials(admin, arguments.get("server", ""))
-            if boolean(arguments.get("keep", False)) and kubeconfig.leads_to(context, known):
-                return result
-            kubeconfig.merge(context, known)
-        if admin is None or kubeconfig.differs():
-            if not self._task.check_mode:
-                try:
-                    kubeconfig.save()
-                except OSError as error:
-                    raise AnsibleActionFail(
-                        f"{path} cannot be written: {error.strerror} (cluster_kubeconfig)."
-                    ) from error
+            known = _admin(admin, str(arguments.get("server") or ""))
+            done = self._converge(files, target, context, known)
+        result.update(path=done.path, context=done.context)
+        result["kubectl"] = command(done.path, done.context, dict(os.environ))
+        if done.changed:
             result["changed"] = True
-            what = f"{path} on the operator's machine"
-            after = f"context {context} (secret)\n"
+            what = f"{done.path} on the operator's machine"
+            after = f"context {done.context} (secret)\n"
             result.setdefault("diff", []).append(
                 {"before_header": what, "after_header": what, "before": "", "after": after}
             )
         return result
+
+    def _converge(self, files: list[str], target: int, context: str, admin: Admin) -> Converged:
+        keep = boolean(self._task.args.get("keep", False))
+        check = self._task.check_mode
+
+        def act() -> dict[str, Any]:
+            return asdict(kubeconfig.converge(files, context, admin, read, target=target, keep=keep, check=check))
+
+        try:
+            owner = owner_of(files[target])
+            return Converged(**(act() if owner is None else as_user(owner, act)))
+        except (KubeconfigError, HomeError) as error:
+            raise AnsibleActionFail(f"{error} (cluster_kubeconfig)") from error

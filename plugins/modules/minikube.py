@@ -84,15 +84,19 @@ import pwd
 import re
 import shutil
 from pathlib import Path
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubestrap.cluster.plugins.module_utils import apt
+from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, kubeconfig
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes, read_text
 from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import last_lines, run
 from ansible_collections.kubestrap.cluster.plugins.module_utils.download import DownloadError, architecture, fetch
+from ansible_collections.kubestrap.cluster.plugins.module_utils.homes import HomeError, as_user
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import ADMIN_KUBECONFIG
 from ansible_collections.kubestrap.cluster.plugins.module_utils.repository import add_repository, refresh_repository
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PROFILE = "minikube"
 HOME = Path("/usr/local/lib/minikube")
@@ -249,13 +253,20 @@ class Minikube:
     def _configuration(self) -> dict[str, Any]:
         """Return what minikube noted of its cluster; empty when it has none."""
         try:
-            return dict(json.loads((self.profile / "config.json").read_text(encoding="utf-8")))
-        except (OSError, ValueError):
+            return dict(json.loads(self._in_home(lambda: kubeconfig.read_file(str(self.profile / "config.json")))))
+        except ValueError:
             return {}
 
     def _status(self) -> dict[str, Any]:
         # Its exit code says what is down; 85 means that there is no cluster.
         return parse_status(self._minikube("status", "--output", "json")[1]) if PROGRAM.exists() else {}
+
+    def _in_home(self, act: Callable[[], Any]) -> Any:
+        """Return what a function returns as the user: in their home nothing is followed for them as root."""
+        try:
+            return as_user(self.user, act)
+        except (HomeError, kubeconfig.KubeconfigError, OSError) as error:
+            self.module.fail_json(msg=f"Minikube's files in {self.user.pw_dir} cannot be used: {error}")
 
     def _minikube(self, *arguments: str) -> tuple[int, str, str]:
         return self._as_user(str(PROGRAM), *arguments)
@@ -395,8 +406,11 @@ class Minikube:
             code, stdout, stderr = self._as_user(str(fetched), *view)
             if code != 0:
                 self.module.fail_json(msg=f"Minikube's kubeconfig cannot be read: {last_lines(stderr)}")
-            owner = (self.user.pw_uid, self.user.pw_gid)
-            self.changes.file(str(self.profile / "kubeconfig"), stdout, mode=0o600, owner=owner, secret=True)
+            path = str(self.profile / "kubeconfig")
+            if self._in_home(lambda: kubeconfig.read_file(path)) != stdout:
+                self.changes.act(
+                    path, lambda: self._in_home(lambda: kubeconfig.write(path, stdout)), after="(secret)\n"
+                )
         return str(fetched)
 
     def _images(self) -> None:

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shlex
 import shutil
 import signal
 import subprocess
@@ -113,14 +114,21 @@ def down() -> None:
         others = sorted(hosts.existing())
     else:
         others = []
-    if kubeconfig.remove(pathlib.Path.home() / ".kube/config", NAME):
-        say(f"removed the context {NAME} from ~/.kube/config")
+    _remove_context()
     _remove_records()
     if others:
         say(f"the servers of packages and images go on: lab {', '.join(others)} may use them")
     else:
         _call([*_UPSTREAM, "down"], "The servers did not stop")
     say(f"what was built stays in {Cache.of_user().root} and in Docker's images; the next demo starts with it")
+
+
+def _remove_context() -> None:
+    kubectl = subprocess.run([*_UPSTREAM, "kubectl"], cwd=ROOT, check=False, capture_output=True, text=True)
+    runs = [json.loads(path.read_text()) for path in sorted((ROOT / ".kubestrap").glob("runs/*/summary.json"))]
+    commands = [run["kubectl"] for run in runs if run["cluster"] == NAME and run.get("kubectl")]
+    if commands and kubectl.returncode == 0 and (context := kubeconfig.remove(commands[-1], kubectl.stdout.strip())):
+        say(f"removed the context {context} from your kubeconfig")
 
 
 def _remove_records() -> None:
@@ -208,6 +216,7 @@ def _ask(urls: object) -> tuple[str, int]:
 
 def _print_verdict(url: str, status: int, kubectl: str, summary: dict[str, object], steps: Steps) -> None:
     changed = summary["changed"]
+    kubectl = shlex.join([kubectl, *kubeconfig.options(str(summary["kubectl"]))])
     print(f"""
 {steps.table()}
 
@@ -216,8 +225,8 @@ The app answers: {url}  HTTP {status}
 
 Look around:
   curl {url}
-  {kubectl} --context {NAME} get nodes,pods,services -A -o wide
-  {kubectl} --context {NAME} logs deployment/springboot-kotlin-app
+  {kubectl} get nodes,pods,services -A -o wide
+  {kubectl} logs deployment/springboot-kotlin-app
   {sys.executable} -m bootstrap lab ssh cp1 --name {NAME}
   {sys.executable} -m bootstrap up -i {INVENTORY}    again: changes nothing
 

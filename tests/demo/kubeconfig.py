@@ -1,36 +1,42 @@
-"""Taking one context out of a kubeconfig."""
+"""Taking the demo's context out of a kubeconfig."""
 
-import pathlib
+import json
+import shlex
+import subprocess
 from typing import Any
 
-import yaml
+
+def options(command: str) -> list[str]:
+    """Return what follows `kubectl` in the words a summary has for it: `--context NAME`, perhaps with a file before."""
+    words = shlex.split(command)
+    return words[words.index("kubectl") + 1 :]
 
 
-def remove(path: pathlib.Path, context: str) -> bool:
-    """Take out a context, its cluster and its user; nobody else's. False when there is no such context.
+def remove(command: str, kubectl: str) -> str:
+    """Take out a context, its cluster and its user; return its name, empty when it is not one that kubestrap made.
 
-    The file is removed when nothing is left in it, with its directory when that is empty too.
+    Args:
+        command: The words that begin a kubectl command for it, from the summary of the run that made it.
+        kubectl: Path of a kubectl.
     """
-    if not path.exists():
-        return False
-    data: dict[str, Any] = yaml.safe_load(path.read_text()) or {}
-    entry = next((entry for entry in data.get("contexts") or [] if entry["name"] == context), None)
-    if entry is None:
-        return False
-    data["contexts"].remove(entry)
-    for kind, key in (("clusters", "cluster"), ("users", "user")):
+    *file, _, context = options(command)
+
+    def config(*arguments: str) -> str:
+        words = [kubectl, *file, "config", *arguments]
+        return subprocess.run(words, check=True, capture_output=True, text=True, timeout=60).stdout
+
+    data: dict[str, Any] = json.loads(config("view", "--raw", "-o", "json"))
+    contexts = {one["name"]: one["context"] for one in data["contexts"] or []}
+    clusters = {one["name"]: one["cluster"] for one in data["clusters"] or []}
+    ours = contexts.pop(context, {})
+    marks = clusters.get(ours.get("cluster"), {}).get("extensions") or []
+    if not any(mark["name"] == "kubestrap" for mark in marks):
+        return ""
+    config("delete-context", context)
+    for kind in ("cluster", "user"):
         # Another context may use them as well.
-        if entry["context"][key] not in [other["context"][key] for other in data["contexts"]]:
-            data[kind] = [item for item in data.get(kind) or [] if item["name"] != entry["context"][key]]
-    if data.get("current-context") == context:
-        data["current-context"] = ""
-    if not data["contexts"] and not data.get("clusters") and not data.get("users"):
-        path.unlink()
-        if not any(path.parent.iterdir()):
-            path.parent.rmdir()
-        return True
-    unfinished = path.with_name(f".{path.name}.new")
-    unfinished.touch(mode=0o600)
-    unfinished.write_text(yaml.safe_dump(data, sort_keys=False))
-    unfinished.replace(path)
-    return True
+        if ours[kind] not in [other.get(kind) for other in contexts.values()]:
+            config(f"delete-{kind}", ours[kind])
+    if data["current-context"] == context:
+        config("unset", "current-context")
+    return context

@@ -72,6 +72,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     entry = pwd.struct_passwd(("root", "x", 0, 0, "", str(tmp_path / "root"), "/bin/sh"))
     other = pwd.struct_passwd(("dev", "x", 1000, 1000, "", str(tmp_path / "root"), "/bin/sh"))
     monkeypatch.setattr(minikube.pwd, "getpwnam", {"root": entry, "dev": other}.__getitem__)
+    # Whom this machine does not know; test_kubeconfig.py has the real one.
+    monkeypatch.setattr(minikube, "as_user", lambda _, act: act())
     return tmp_path
 
 

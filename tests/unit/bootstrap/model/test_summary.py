@@ -135,7 +135,14 @@ def test_report_of_a_good_run():
     )
     assert "nothing changed" in text
     assert "http://x" in text
-    assert "kubectl --context shop get nodes" in text
+    assert "as root on cp: kubectl --kubeconfig /etc/kubernetes/admin.conf get nodes" in text
+
+
+def test_kubectl_line_is_the_one_that_was_said_to_work():
+    words = "kubectl --kubeconfig '/my file' --context shop-1a2b3c"
+    summary = run(ended("cp", "kubeconfig", kubectl=words), ended("w1", "worker"))
+    assert f"Look around: {words} get nodes" in report(summary)[-1]
+    assert summary.as_data()["kubectl"] == words
 
 
 def test_report_explains_the_failed_app():
