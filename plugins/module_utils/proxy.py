@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 from urllib.parse import urlsplit
 
+from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterable
@@ -86,14 +88,27 @@ class Proxy:
 
         Without one, the unit forgets it; the caller restarts it where `is_left` says so, and calls `forget` then.
         """
-        path = drop_in(unit)
         if not self:
-            return changes.absent(path)
+            return changes.absent(drop_in(unit))
+        modes = {ENVIRONMENT: self._mode}
+        files = self._service_files(unit)
+        written = [changes.file(path, content, mode=modes.get(path, 0o644)) for path, content in files.items()]
+        return any(written)
+
+    def is_new_to(self, unit: str) -> bool:
+        """Tell whether a service that runs is to use another proxy than it was told to use by us."""
+        if not self:
+            return Path(drop_in(unit)).exists() or self.is_left()
+        return any(read_text(path) != content for path, content in self._service_files(unit).items())
+
+    def _service_files(self, unit: str) -> dict[str, str]:
         lines = [f'{scheme.upper()}_PROXY="{address}"' for scheme, address in self.addresses.items()]
         lines.append(f'NO_PROXY="{",".join(self.no_proxy)}"')
-        written = changes.file(ENVIRONMENT, "".join(f"{line}\n" for line in lines), mode=self._mode)
         # In this order: a unit that names a file which is not there does not start.
-        return changes.file(path, f"[Service]\nEnvironmentFile={ENVIRONMENT}\n") or written
+        return {
+            ENVIRONMENT: "".join(f"{line}\n" for line in lines),
+            drop_in(unit): f"[Service]\nEnvironmentFile={ENVIRONMENT}\n",
+        }
 
     def is_left(self) -> bool:
         """Tell whether services may still run with a proxy that is asked for no more."""

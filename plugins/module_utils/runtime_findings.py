@@ -6,9 +6,10 @@ Runs on the hosts: standard library only, Python 3.9.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
-from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, containerd
+from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, containerd, systemd
+from ansible_collections.kubestrap.cluster.plugins.module_utils import docker as settings_of_docker
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
 from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose, read_os_release
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ansible.module_utils.basic import AnsibleModule
+    from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import Proxy
 
 OLDEST_DOCKER = 25
 # A bare host has no lists of packages yet, and to look changes nothing on it. A release keeps its version.
@@ -30,11 +32,12 @@ SOCKETS = {"docker": "cri-dockerd.sock", "containerd": "containerd.sock"}
 
 
 class Finding(NamedTuple):
-    """A blocker: its ID, what was seen, what to do."""
+    """A blocker or a warning: its ID, what was seen, what to do."""
 
     name: str
     evidence: str
     fix: str
+    blocker: bool = True
 
 
 def docker(module: AnsibleModule, packages: dict[str, list[str]], excluded: list[str]) -> Iterator[Finding]:
@@ -62,6 +65,57 @@ def docker(module: AnsibleModule, packages: dict[str, list[str]], excluded: list
             "Two ways out: Docker's own packages (cluster_docker_source: docker.com), or containerd, which needs no "
             "Docker (cluster_container_runtime: containerd).",
         )
+
+
+def docker_settings(module: AnsibleModule, asked: dict[str, Any], proxy: Proxy) -> Iterator[Finding]:
+    """Find what the settings of Docker would do to Kubernetes, and what a restart of Docker to other people's things.
+
+    Args:
+        module: The running module.
+        asked: What the inventory wants in daemon.json.
+        proxy: The proxy that Docker is to use.
+    """
+    try:
+        before = settings_of_docker.read()
+    except settings_of_docker.SettingsError as error:
+        yield Finding("docker-settings-invalid", str(error), f"Correct {settings_of_docker.DAEMON_JSON}.")
+        return
+    present = settings_of_docker.without_withdrawn(before, settings_of_docker.last_asked(), asked)
+    after = settings_of_docker.merged(present, asked)
+    yield from (
+        Finding(*refusal) for refusal in settings_of_docker.refusals(after, settings_of_docker.command_line(module))
+    )
+    unit = systemd.show(module, ["docker.service"])["docker.service"]
+    new_settings = after != before and not settings_of_docker.only_reload(before, after)
+    if unit.get("ActiveState") == "active" and (new_settings or proxy.is_new_to("docker.service")):
+        changed = sorted(key for key in before.keys() | after.keys() if before.get(key) != after.get(key))
+        yield from _restart(module, f"new settings ({', '.join(changed)})" if new_settings else "another proxy")
+
+
+def _restart(module: AnsibleModule, reason: str) -> Iterator[Finding]:
+    containers = [] if settings_of_docker.survives_restart(module) else settings_of_docker.own_containers(module)
+    for removed in (True, False):
+        concerned = [f"{one.name} ({one.image})" for one in containers if one.removed is removed]
+        if not concerned:
+            continue
+        evidence = f"Docker has to be restarted for {reason}, and that stops containers that are not of Kubernetes: "
+        if removed:
+            yield Finding(
+                "docker-restart-removes",
+                f"{evidence}{', '.join(concerned)}. Docker removes them then, with all that is in them, because they "
+                "were started with --rm.",
+                "Save what you need of them and stop them. Or keep them running through the restart: put "
+                f'"live-restore": true into {settings_of_docker.DAEMON_JSON}, run `systemctl reload docker`, and run '
+                "again.",
+            )
+        else:
+            yield Finding(
+                "docker-restart",
+                f"{evidence}{', '.join(concerned)}.",
+                "Nothing to do: they are started again at once. To keep them running through it, put "
+                f'"live-restore": true into {settings_of_docker.DAEMON_JSON} and run `systemctl reload docker` before.',
+                blocker=False,
+            )
 
 
 def containerd_(module: AnsibleModule, packages: dict[str, list[str]]) -> Iterator[Finding]:

@@ -84,15 +84,15 @@ socket:
   type: str
 """
 
+import copy
 import re
-import shutil
 import tempfile
 import time
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, containerd, systemd
+from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, containerd, registry_trust, systemd, toml
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes, read_text
 from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import last_lines, run
 from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose
@@ -102,7 +102,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import Pro
 from ansible_collections.kubestrap.cluster.plugins.module_utils.repository import add_docker_repository
 
 UNIT = "containerd.service"
-CONFIG = "/etc/containerd/config.toml"
+CONFIG = containerd.CONFIG
 MARK = "# Written by kubestrap"
 HEADER = (
     f"{MARK}: what containerd {{version}} ran with before, and what Kubernetes needs.\n"
@@ -122,6 +122,8 @@ class ContainerdRuntime:
         self.asked = module.params
         self.changes = Changes(module)
         self.unit = systemd.show(module, [UNIT])[UNIT]
+        # Before anything changes.
+        self.started = self._started()
         self.proxy = Proxy(self.asked["proxy"])
         self.version = ""
 
@@ -140,8 +142,7 @@ class ContainerdRuntime:
         else:
             self.changes.note(CONFIG, before="", after="what containerd runs with, and what Kubernetes needs\n")
         files = containerd.registry_files(self.asked["registry_ca_certificates"], self.asked["registry_mirrors"])
-        for path, content in files.items():
-            self.changes.file(path, content)
+        registry_trust.converge(self.changes, containerd.HOSTS_DIRECTORY, files)
         self._service(proxy_changed=proxy_changed)
         self.proxy.forget(self.changes)
         self.changes.exit(containerd_version=self.version, socket=containerd.SOCKET)
@@ -164,7 +165,12 @@ class ContainerdRuntime:
         self.version = candidate or ""
         apt.add(self.changes, packages)
         if not self.module.check_mode:
+            # Packages start it, with what is there by now.
             self.unit = systemd.show(self.module, [UNIT])[UNIT]
+            self.started = self._started()
+
+    def _started(self) -> systemd.StartedWith:
+        return systemd.StartedWith(self.module, UNIT, self.unit, [CONFIG, PROXY_ENVIRONMENT, drop_in(UNIT)])
 
     def _look_at_version(self) -> None:
         text = run(self.module, ["containerd", "--version"], purpose="ask containerd for its version")
@@ -185,64 +191,92 @@ class ContainerdRuntime:
 
     def _configure(self) -> None:
         present = read_text(CONFIG)
-        switched_on = containerd.without_disabled_cri(present or "")
-        dump = self._dump(switched_on) if present else self._default()
-        values = containerd.parse(dump)
-        self._refuse_old_mirrors(dump)
+        said = self._read(present or "")
+        # Asked in their own words first, so that what containerd refuses here is what people wrote.
+        runs_with = self._dump(present if containerd.absolute_imports(said) == said else said) if present else None
+        if runs_with is not None and containerd.cri_is_disabled(said):
+            runs_with = self._dump(containerd.enabled_cri(said), ours=True)
+        default = toml.loads(self._default())
+        self._refuse_old_mirrors(runs_with or default)
         wanted = containerd.wanted_values(
-            values,
+            runs_with or default,
             pause_image=self.asked["pause_image"],
             cni_conf_dir=self.asked["cni_conf_dir"],
             cni_bin_dir=self.asked["cni_bin_dir"],
-            options_tables=[table for table in containerd.tables(dump) if table.endswith(".options")],
         )
-        wrong = {key: value for key, value in wanted.items() if values.get(key) != value}
-        if present and switched_on == present and not wrong:
+        wrong = {path: value for path, value in wanted.items() if containerd.get(runs_with or {}, path) != value}
+        if runs_with is not None and not wrong and not containerd.cri_is_disabled(said):
             return
-        text = HEADER.format(version=self.version) + containerd.patched(dump, wrong)
+        data = copy.deepcopy(runs_with or default)
+        for path, value in wrong.items():
+            containerd.put(data, path, value)
         # A dump tells the files that were found, itself included; the pattern they were found by is what stays true.
-        imports = containerd.imports(present or "") or containerd.imports(self._default()) or "[]"
-        text = re.sub(r"(?m)^imports = .*$", lambda _: f"imports = {imports}", text, count=1)
-        self._verify(text, wanted)
+        data["imports"] = said.get("imports") or default.get("imports") or []
+        text = HEADER.format(version=self.version) + toml.dumps(data)
+        self._verify(text, data, wanted)
         self._write(present, text)
+
+    def _read(self, text: str) -> dict[str, Any]:
+        try:
+            return toml.loads(text)
+        except toml.TomlError as error:
+            # What its owner understands it to be counts; its words are the better ones as well.
+            self._dump(text)
+            self.module.fail_json(
+                msg=f"{CONFIG}: {error}. containerd reads it all the same, but it is no TOML 1.0, and kubestrap "
+                "changes nothing that it cannot read. Correct that line, or remove the file to start from containerd's "
+                "own settings."
+            )
+            raise
 
     def _default(self) -> str:
         return run(self.module, ["containerd", "config", "default"], purpose="ask containerd for its settings")
 
-    def _dump(self, text: str) -> str:
-        """Return what containerd would run with when a file said this."""
-        with tempfile.NamedTemporaryFile("w", suffix=".toml") as trial:
-            trial.write(text)
+    def _dump(self, said: object, *, ours: bool = False) -> dict[str, Any]:
+        """Return what containerd would run with when a file said this (a text, or what it means)."""
+        with tempfile.NamedTemporaryFile("w", suffix=".toml", encoding="utf-8") as trial:
+            trial.write(said if isinstance(said, str) else toml.dumps(containerd.absolute_imports(said)))
             trial.flush()
             command = ["containerd", "--config", trial.name, "config", "dump"]
             code, stdout, stderr = self.module.run_command(command)
+            told = last_lines(stderr or stdout).replace(trial.name, CONFIG)
+        if code != 0 and ours:
+            self.module.fail_json(
+                msg=f"containerd does not accept what kubestrap made of {CONFIG}, so nothing was written. That is a "
+                f"mistake of kubestrap, not of the file. containerd says:\n{told}"
+            )
         if code != 0:
             self.module.fail_json(
                 msg=f"containerd does not accept {CONFIG}: correct it, or remove it to start from containerd's own "
-                f"settings. containerd says:\n{last_lines(stderr or stdout)}"
+                f"settings. containerd says:\n{told}"
             )
-        return str(stdout)
+        return toml.loads(str(stdout))
 
-    def _refuse_old_mirrors(self, dump: str) -> None:
-        old = containerd.old_mirrors(dump)
+    def _refuse_old_mirrors(self, data: dict[str, Any]) -> None:
+        old = containerd.old_mirrors(data)
         if old:
             self.module.fail_json(
-                msg=f"{CONFIG} describes registries in the old form ({old[0]}), which containerd does not accept "
-                f"beside {containerd.HOSTS_DIRECTORY}. Say it there (a directory for each registry with a file "
+                msg=f"{CONFIG} describes registries in the old form ({toml.dotted(old[0])}), which containerd does not "
+                f"accept beside {containerd.HOSTS_DIRECTORY}. Say it there (a directory for each registry with a file "
                 "hosts.toml), take those tables out, and run again."
             )
 
-    def _verify(self, text: str, wanted: dict[containerd.Key, object]) -> None:
-        values = containerd.parse(self._dump(text))
-        stubborn = [
-            f"{name} in [{table}]" for (table, name), value in wanted.items() if values.get((table, name)) != value
-        ]
-        if containerd.cri_is_disabled(values):
+    def _verify(self, text: str, data: dict[str, Any], wanted: dict[containerd.Place, Any]) -> None:
+        """End the module unless a text says what it is to say, by our reader and by containerd's."""
+        if toml.loads(text) != data:
+            self.module.fail_json(
+                msg=f"What kubestrap made of {CONFIG} is not what it was to be, so nothing was written. That is a "
+                "mistake of kubestrap, not of the file."
+            )
+        meant = self._dump(data, ours=True)
+        stubborn = [toml.dotted(path) for path, value in wanted.items() if containerd.get(meant, path) != value]
+        if containerd.cri_is_disabled(meant):
             stubborn = ["disabled_plugins"]
         if stubborn:
             self.module.fail_json(
                 msg=f"Something overrides what Kubernetes needs of containerd: {', '.join(stubborn)}. Look at the "
-                f"files that {CONFIG} imports, and take it out there. Nothing was written."
+                f"files that {CONFIG} imports ({', '.join(data['imports']) or 'none'}), and take it out there. "
+                "Nothing was written."
             )
 
     def _write(self, present: Optional[str], text: str) -> None:
@@ -252,8 +286,7 @@ class ContainerdRuntime:
             # Somebody closed it to others: there may be passwords of registries in it.
             secret = not mode & 0o004
             if not present.startswith(MARK):
-                copy = f"{CONFIG}.{time.strftime('%Y%m%dT%H%M%S')}"
-                self.changes.act(copy, lambda: shutil.copy2(CONFIG, copy), after=f"as {CONFIG} was\n")
+                registry_trust.set_aside(self.changes, CONFIG)
         self.changes.file(CONFIG, text, mode=mode, secret=secret)
 
     def _service(self, *, proxy_changed: bool) -> None:
@@ -263,17 +296,18 @@ class ContainerdRuntime:
         if self.unit["ActiveState"] != "active":
             systemd.start(self.changes, UNIT, self.unit)
         elif (
-            systemd.is_older_than(self.unit, [PROXY_ENVIRONMENT, drop_in(UNIT)])
+            self.started.differs(PROXY_ENVIRONMENT, drop_in(UNIT))
             or self.proxy.is_left()
             or (self.module.check_mode and proxy_changed)
         ):
             systemd.restart(self.changes, UNIT, reason="its proxy is another")
-        elif systemd.is_older_than(self.unit, [CONFIG]) or (
+        elif self.started.differs(CONFIG) or (
             self.module.check_mode and any(entry["after_header"] == CONFIG for entry in self.changes.diff)
         ):
-            systemd.restart(self.changes, UNIT, reason=f"{CONFIG} is newer")
+            systemd.restart(self.changes, UNIT, reason=f"{CONFIG} is another than it was started with")
         if not self.module.check_mode:
             self._prove()
+            self.started.note()
 
     def _prove(self) -> None:
         """End the module unless kubelet's interface is there."""

@@ -9,7 +9,8 @@ short_description: Docker Engine and cri-dockerd as the container runtime of a h
 description:
   - Installs Docker Engine, merges settings into C(/etc/docker/daemon.json), puts registry CA certificates in place,
     installs cri-dockerd with its service and socket units, and sees to it that all of it runs.
-  - Docker is restarted only when it runs with older settings than its file has, and only reloaded when that is enough.
+  - Docker is restarted only when it runs with other settings than its file has, and only reloaded when that is enough.
+  - Containers of other people that the restart of Docker stops are started again.
   - Refuses Docker older than 25, which no maintained cri-dockerd can talk to.
   - A O(proxy) is set for Docker, too. Without one, what an earlier run left of one is removed.
 version_added: 0.1.0
@@ -127,9 +128,10 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, credentials, systemd
-from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes, read_text
+from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, credentials, docker, registry_trust, systemd
+from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
 from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import last_lines, run
+from ansible_collections.kubestrap.cluster.plugins.module_utils.docker import DAEMON_JSON, LAST_ASKED
 from ansible_collections.kubestrap.cluster.plugins.module_utils.download import DownloadError, architecture, fetch
 from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import ARGUMENT as PROXY_ARGUMENT
@@ -139,32 +141,13 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.repository impor
 
 OLDEST_DOCKER = 25
 DOCKER = "docker.service"
-DAEMON_JSON = "/etc/docker/daemon.json"
 CERTIFICATES = "/etc/docker/certs.d"
 # cri-dockerd looks for config.json where it was started.
 CRI_DOCKERD_LOGINS = Path("/etc/cri-dockerd/config.json")
 CRI_DOCKERD_HOME = Path("/usr/local/lib/cri-dockerd")
 UNITS = "/etc/systemd/system"
+UNIT_FILES = [f"{UNITS}/cri-docker.service", f"{UNITS}/cri-docker.socket"]
 SOCKET = "unix:///run/cri-dockerd.sock"
-# kubelet drives cgroups through systemd, and Docker must do the same; `kubectl logs` reads json-file.
-CGROUP_DRIVER = "native.cgroupdriver"
-LOG_LIMITS = {"max-size": "100m", "max-file": "3"}
-# What dockerd takes over on SIGHUP (its documentation of "configuration reload behavior"); anything else: restart.
-RELOADABLE = {
-    "authorization-plugins",
-    "debug",
-    "default-runtime",
-    "features",
-    "insecure-registries",
-    "labels",
-    "live-restore",
-    "max-concurrent-downloads",
-    "max-concurrent-uploads",
-    "max-download-attempts",
-    "registry-mirrors",
-    "runtimes",
-    "shutdown-timeout",
-}
 
 SERVICE_UNIT = """\
 [Unit]
@@ -208,25 +191,6 @@ WantedBy=sockets.target
 """
 
 
-def merged_settings(present: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
-    """Return what daemon.json should hold: what it holds, what Kubernetes needs, and over both what the user wants."""
-    settings = dict(present)
-    options = [option for option in present.get("exec-opts", []) if not option.startswith(f"{CGROUP_DRIVER}=")]
-    settings["exec-opts"] = [*options, f"{CGROUP_DRIVER}=systemd"]
-    if present.get("log-driver") != "json-file":
-        # Options of another driver would keep Docker from starting.
-        settings["log-opts"] = {}
-    settings["log-driver"] = "json-file"
-    settings["log-opts"] = {**LOG_LIMITS, **settings.get("log-opts", {})}
-    return _deep_merge(settings, wanted)
-
-
-def only_reload(before: dict[str, Any], after: dict[str, Any]) -> bool:
-    """Tell whether dockerd takes over the difference without a restart."""
-    changed = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
-    return bool(changed) and changed <= RELOADABLE
-
-
 def extract_binary(archive: bytes, name: str) -> bytes:
     """Return the file of that name from a tgz, whatever directory it is in.
 
@@ -245,16 +209,6 @@ def extract_binary(archive: bytes, name: str) -> bytes:
     raise DownloadError(f"holds no file {name}")
 
 
-def _deep_merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    result = dict(below)
-    for key, value in above.items():
-        if isinstance(value, dict) and isinstance(result.get(key), dict):
-            result[key] = _deep_merge(result[key], value)
-        else:
-            result[key] = value
-    return result
-
-
 class DockerRuntime:
     """One run of the module: files first, so that Docker's first start is with the right settings."""
 
@@ -267,14 +221,24 @@ class DockerRuntime:
         self.packages = choose(module, self.asked["packages"], purpose="packages of Docker")
         self.engine = self.packages[0]
         self.proxy = Proxy(self.asked["proxy"])
+        self.settings = docker.asked_settings(self.asked["settings"], self.asked["registry_mirrors"])
+        # Before anything changes.
+        self.started = systemd.StartedWith(
+            module, DOCKER, self.units[DOCKER], [DAEMON_JSON, PROXY_ENVIRONMENT, drop_in(DOCKER)]
+        )
+        self.started_cri = systemd.StartedWith(
+            module, "cri-docker.service", self.units["cri-docker.service"], UNIT_FILES
+        )
 
     def run(self) -> None:
         """Converge and end the module."""
         # Before anything else: without it nothing outside can be looked at.
         self.proxy.use()
-        self.proxy.for_apt(self.changes)
         installed = apt.installed(self.module, [*self.packages, *self.asked["conflicting_packages"]])
         self._refuse_other_family(installed)
+        # What people wrote is understood, or the host stays as it is.
+        before, after = self._understood_settings(validate=self.engine in installed)
+        self.proxy.for_apt(self.changes)
         missing = [name for name in self.packages if name not in installed]
         binary = self._cri_dockerd_binary()
         with ThreadPoolExecutor(max_workers=1) as pool:
@@ -283,9 +247,13 @@ class DockerRuntime:
             arriving = pool.submit(self._download) if wanted else None
             version = self._docker_version(installed, missing)
             cri_dockerd = self._arrived(arriving)
-        before, after = self._daemon_json(validate=self.engine in installed)
-        for registry, certificate in self.asked["registry_ca_certificates"].items():
-            self.changes.file(f"{CERTIFICATES}/{registry}/ca.crt", certificate.rstrip() + "\n")
+        self._write_settings(before, after)
+        authorities = {
+            f"{CERTIFICATES}/{registry}/ca.crt": registry_trust.marked(certificate)
+            for registry, certificate in self.asked["registry_ca_certificates"].items()
+        }
+        # Docker reads them at each pull.
+        registry_trust.converge(self.changes, CERTIFICATES, authorities)
         proxy_changed = self.proxy.for_service(self.changes, DOCKER)
         apt.add(self.changes, missing)
         self._cri_dockerd(binary, cri_dockerd)
@@ -331,31 +299,59 @@ class DockerRuntime:
             )
         return version
 
-    def _daemon_json(self, *, validate: bool) -> tuple[dict[str, Any], dict[str, Any]]:
-        text = read_text(DAEMON_JSON)
+    def _understood_settings(self, *, validate: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return what daemon.json says and what it is to say; end the module when Docker would not start with it."""
         try:
-            before = json.loads(text) if text and text.strip() else {}
-        except ValueError as error:
-            self.module.fail_json(msg=f"{DAEMON_JSON} is not valid JSON ({error}): correct or remove the file.")
-        mirrors = {"registry-mirrors": self.asked["registry_mirrors"]} if self.asked["registry_mirrors"] else {}
-        after = merged_settings(before, {**mirrors, **self.asked["settings"]})
-        if after != before:
-            content = json.dumps(after, indent=2) + "\n"
-            if validate:
-                self._validate(content)
-            self.changes.file(DAEMON_JSON, content)
+            before = docker.read()
+        except docker.SettingsError as error:
+            self.module.fail_json(msg=str(error))
+            raise
+        present = docker.without_withdrawn(before, docker.last_asked(), self.settings)
+        after = docker.merged(present, self.settings)
+        for _, evidence, fix in docker.refusals(after, docker.command_line(self.module)):
+            self.module.fail_json(msg=f"{evidence} {fix}")
+        if validate and after != before:
+            self._validate(before, after)
         return before, after
 
-    def _validate(self, content: str) -> None:
-        with tempfile.NamedTemporaryFile("w", suffix=".json") as trial:
-            trial.write(content)
-            trial.flush()
-            code, stdout, stderr = self.module.run_command(["dockerd", "--validate", "--config-file", trial.name])
-        if code != 0:
+    def _validate(self, before: dict[str, Any], after: dict[str, Any]) -> None:
+        told = self._refusal_of_dockerd(before)
+        if told:
+            self.module.fail_json(
+                msg=f"Docker does not accept {DAEMON_JSON} as it is, so it does not start again either. Correct the "
+                f"file. dockerd says:\n{told}"
+            )
+        told = self._refusal_of_dockerd(after)
+        if told:
             self.module.fail_json(
                 msg=f"Docker does not accept the settings for {DAEMON_JSON}, which was left as it is. Correct "
-                f"docker_settings (cluster_docker_settings). dockerd says:\n{last_lines(stderr or stdout)}"
+                f"docker_settings (cluster_docker_settings). dockerd says:\n{told}"
             )
+
+    def _refusal_of_dockerd(self, settings: dict[str, Any]) -> str:
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as trial:
+            json.dump(settings, trial)
+            trial.flush()
+            command = ["timeout", docker.ANSWER_SECONDS, "dockerd", "--validate", "--config-file", trial.name]
+            code, stdout, stderr = self.module.run_command(command)
+        return last_lines(stderr or stdout).replace(trial.name, DAEMON_JSON) if code != 0 else ""
+
+    def _write_settings(self, before: dict[str, Any], after: dict[str, Any]) -> None:
+        # First what would be taken back, so that a run that is cut in between forgets nothing.
+        last = docker.last_asked()
+        both = docker.deep_merge(last, self.settings)
+        if both != last:
+            self._remember(both)
+        if after != before:
+            self.changes.file(DAEMON_JSON, json.dumps(after, indent=2) + "\n")
+        if both != self.settings:
+            self._remember(self.settings)
+
+    def _remember(self, asked: dict[str, Any]) -> None:
+        if asked:
+            self.changes.file(LAST_ASKED, json.dumps(asked, indent=2) + "\n", mode=0o600, secret=True)
+        else:
+            self.changes.absent(LAST_ASKED)
 
     def _digest(self) -> str:
         digest = self.asked["cri_dockerd_sha256"].get(architecture())
@@ -407,27 +403,60 @@ class DockerRuntime:
             # Packages and unit files arrived since the units were looked at, or in a run that was interrupted.
             run(self.module, ["systemctl", "daemon-reload"], purpose="make systemd read its units again")
             units = systemd.show(self.module, units)
-        docker, socket, service = (units[name] for name in (DOCKER, "cri-docker.socket", "cri-docker.service"))
-        systemd.enable(changes, DOCKER, docker)
-        if docker["ActiveState"] != "active":
-            systemd.start(changes, DOCKER, docker)
+        engine, socket, service = (units[name] for name in (DOCKER, "cri-docker.socket", "cri-docker.service"))
+        systemd.enable(changes, DOCKER, engine)
+        if engine["ActiveState"] != "active":
+            systemd.start(changes, DOCKER, engine)
         elif (
-            systemd.is_older_than(docker, [PROXY_ENVIRONMENT, drop_in(DOCKER)])
+            self.started.differs(PROXY_ENVIRONMENT, drop_in(DOCKER))
             or self.proxy.is_left()
             or (self.module.check_mode and proxy_changed)
         ):
-            systemd.restart(changes, DOCKER, reason="its proxy is another")
-        elif systemd.is_older_than(docker, [DAEMON_JSON]) or (self.module.check_mode and before != after):
-            verb = "reload" if only_reload(before, after) else "restart"
-            systemd.restart(changes, DOCKER, verb=verb, reason=f"{DAEMON_JSON} is newer")
+            self._restart("its proxy is another")
+        elif self.started.differs(DAEMON_JSON) or (self.module.check_mode and before != after):
+            reason = f"{DAEMON_JSON} is another than it was started with"
+            if docker.only_reload(before, after):
+                systemd.restart(changes, DOCKER, verb="reload", reason=reason)
+            else:
+                self._restart(reason)
         systemd.enable(changes, "cri-docker.socket", socket)
         systemd.enable(changes, "cri-docker.service", service)
         systemd.start(changes, "cri-docker.socket", socket)
-        files = [f"{UNITS}/cri-docker.service", f"{UNITS}/cri-docker.socket"]
         if service["ActiveState"] != "active":
             systemd.start(changes, "cri-docker.service", service)
-        elif systemd.is_older_than(service, files):
-            systemd.restart(changes, "cri-docker.service", reason="its unit is newer")
+        elif self.started_cri.differs(*UNIT_FILES):
+            systemd.restart(changes, "cri-docker.service", reason="its unit is another than it was started with")
+        if not self.module.check_mode:
+            self.started.note()
+            self.started_cri.note()
+
+    def _restart(self, reason: str) -> None:
+        """Restart Docker, and start what others had running on it and it does not start by itself."""
+        stopped = [] if docker.survives_restart(self.module) else docker.own_containers(self.module)
+        systemd.restart(self.changes, DOCKER, reason=reason)
+        running = set() if self.module.check_mode else {one.identity for one in docker.own_containers(self.module)}
+        for container in stopped:
+            if container.removed:
+                self.module.warn(
+                    f"The restart of Docker ended the container {container.name} ({container.image}), which was "
+                    "started with --rm: it is gone. Start it anew."
+                )
+            elif container.identity not in running:
+                self.changes.act(
+                    f"container {container.name} ({container.image})",
+                    lambda container=container: self._start_again(container),
+                    before="stopped by the restart of Docker\n",
+                    after="started again\n",
+                )
+
+    def _start_again(self, container: docker.Container) -> None:
+        command = ["timeout", docker.ANSWER_SECONDS, "docker", "start", container.identity]
+        code, stdout, stderr = self.module.run_command(command)
+        if code != 0:
+            self.module.warn(
+                f"The restart of Docker stopped the container {container.name} ({container.image}), and it does not "
+                f"start again: {last_lines(stderr or stdout)}"
+            )
 
 
 def _place(binary: Path, content: bytes) -> None:

@@ -169,6 +169,8 @@ class Keepalived:
                 "cluster_api_virtual_address; or remove the file if nobody needs it."
             )
         interface = self._interface()
+        unit = systemd.show(self.module, [SERVICE])[SERVICE]
+        started = systemd.StartedWith(self.module, SERVICE, unit, [CONFIGURATION])
         # Installed without a configuration it does not start, so the files may come first or last.
         missing = [name for name in PACKAGES if name not in apt.installed(self.module, PACKAGES)]
         apt.add(self.changes, missing)
@@ -183,7 +185,7 @@ class Keepalived:
             peers=[*self.asked["peers"], *(peers_of(before or "") if self.asked["keep_peers"] else [])],
         )
         self.changes.file(CONFIGURATION, content)
-        self._service()
+        self._service(started)
         self.changes.exit(interface=interface)
 
     def _interface(self) -> str:
@@ -195,16 +197,18 @@ class Keepalived:
             )
         return interface
 
-    def _service(self) -> None:
+    def _service(self, started: systemd.StartedWith) -> None:
         (unit,) = systemd.show(self.module, [SERVICE]).values()
         systemd.enable(self.changes, SERVICE, unit)
         if unit["ActiveState"] != "active":
             if not self.asked["takes_address"]:
                 self._wait()
             systemd.start(self.changes, SERVICE, unit)
-        elif systemd.is_older_than(unit, [CONFIGURATION]) or (self.module.check_mode and self.changes):
-            systemd.restart(self.changes, SERVICE, verb="reload", reason=f"{CONFIGURATION} is newer")
+        elif started.differs(CONFIGURATION) or (self.module.check_mode and self.changes):
+            systemd.restart(self.changes, SERVICE, verb="reload", reason=f"{CONFIGURATION} is another")
         self._wait()
+        if not self.module.check_mode:
+            started.note()
 
     def _wait(self) -> None:
         if self.module.check_mode:

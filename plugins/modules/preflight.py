@@ -59,6 +59,15 @@ options:
     type: list
     elements: str
     default: []
+  docker_settings:
+    description: What Docker's settings are to say; a restart for them is told when it stops other people's containers.
+    type: dict
+    default: {}
+  docker_registry_mirrors:
+    description: Mirrors of docker.io that Docker is to ask.
+    type: list
+    elements: str
+    default: []
   repository:
     description: Address of the package repository of Kubernetes with C({minor}) in it. Empty skips it.
     type: str
@@ -127,7 +136,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubestrap.cluster.plugins.module_utils import runtime_findings
+from ansible_collections.kubestrap.cluster.plugins.module_utils import docker, runtime_findings
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
 from ansible_collections.kubestrap.cluster.plugins.module_utils.download import ARCHITECTURES, architecture
 from ansible_collections.kubestrap.cluster.plugins.module_utils.host import in_container, read_os_release
@@ -561,13 +570,15 @@ class Preflight:
         if wanted == "docker":
             excluded = self.asked["docker_conflicting_packages"]
             found = [*runtime_findings.docker(self.module, self.asked["runtime_packages"], excluded)]
+            asked = docker.asked_settings(self.asked["docker_settings"], self.asked["docker_registry_mirrors"])
+            found += runtime_findings.docker_settings(self.module, asked, Proxy(self.asked["proxy"]))
             self._mirrors()
         else:
             found = [*runtime_findings.containerd_(self.module, self.asked["runtime_packages"])]
         if self.joined:
             found += runtime_findings.change(wanted, runtime_findings.node_runtime())
         for finding in found:
-            self.found(*finding)
+            self.found(finding.name, finding.evidence, finding.fix, blocker=finding.blocker)
 
     def _mirrors(self) -> None:
         beyond = [registry for registry in self.asked["mirrored_registries"] if registry != "docker.io"]
@@ -708,6 +719,8 @@ def main() -> None:
             "container_runtime": {"type": "str", "default": "docker", "choices": ["docker", "containerd"]},
             "runtime_packages": {"type": "dict", "default": {}},
             "docker_conflicting_packages": {"type": "list", "elements": "str", "default": []},
+            "docker_settings": {"type": "dict", "default": {}},
+            "docker_registry_mirrors": {"type": "list", "elements": "str", "default": []},
             "repository": {"type": "str", "default": ""},
             "repository_key_fingerprint": {"type": "str", "default": "", "no_log": False},
             "kubernetes_version": {"type": "str", "default": ""},

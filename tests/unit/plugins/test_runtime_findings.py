@@ -1,10 +1,12 @@
 """What speaks against a container runtime, seen from what a host says."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, runtime_findings
+from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, docker, runtime_findings, systemd
+from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import Proxy
 
 DOCKER = {"debian": ["docker.io"]}
 CONTAINERD = {"debian": ["containerd"]}
@@ -110,3 +112,71 @@ def test_a_node_does_not_change_its_runtime_in_passing() -> None:
     assert finding.name == "runtime-change"
     assert "cluster_container_runtime: docker" in finding.fix
     assert list(runtime_findings.change("docker", "docker")) == list(runtime_findings.change("docker", None)) == []
+
+
+class Docker:
+    """A host on which Docker runs: what is in daemon.json, what runs on it."""
+
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        directory: Path,
+        settings: str,
+        *,
+        state: str = "active",
+        live: str = "false",
+    ) -> None:
+        (directory / "daemon.json").write_text(settings)
+        monkeypatch.setattr(docker.read, "__defaults__", (str(directory / "daemon.json"),))
+        monkeypatch.setattr(docker, "LAST_ASKED", str(directory / "asked"))
+        monkeypatch.setattr(docker, "command_line", lambda _: docker.USUAL_COMMAND)
+        monkeypatch.setattr(systemd, "show", lambda *_: {"docker.service": {"ActiveState": state}})
+        monkeypatch.setattr(Proxy, "is_new_to", lambda *_: False)
+        self.answers = {
+            "ps": "b\na\n",
+            "inspect": "a\t/web\tnginx:1\tfalse\t\nb\t/try\tbusybox\ttrue\t\n",
+            "info": f"{live}\n",
+        }
+
+    def run_command(self, command: list[str], **_: Any) -> tuple[int, str, str]:
+        return 0, self.answers[command[3]], ""
+
+    def findings(self, **asked: Any) -> list[runtime_findings.Finding]:
+        return list(runtime_findings.docker_settings(self, asked, Proxy({})))  # type: ignore[arg-type]
+
+
+def test_containers_of_others_are_told_before_docker_is_restarted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    removes, stops = Docker(monkeypatch, tmp_path, "{}").findings()
+    assert (removes.name, removes.blocker) == ("docker-restart-removes", True)
+    assert "try (busybox)" in removes.evidence
+    assert (stops.name, stops.blocker) == ("docker-restart", False)
+    assert "exec-opts, log-driver, log-opts" in stops.evidence
+    assert "web (nginx:1)" in stops.evidence
+
+
+def test_no_container_is_told_where_none_is_stopped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    right = docker.merged({}, {})
+    assert Docker(monkeypatch, tmp_path, json.dumps(right)).findings() == []
+    assert Docker(monkeypatch, tmp_path, "{}", state="inactive").findings() == []
+    assert Docker(monkeypatch, tmp_path, "{}", live="true").findings() == []
+    # Mirrors need no restart.
+    asked = {"registry-mirrors": ["https://mirror.example"]}
+    assert Docker(monkeypatch, tmp_path, json.dumps(right)).findings(**asked) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "told"),
+    [
+        ("[]", "docker-settings-invalid", "holds a list"),
+        ('{"userns-remap": "default"}', "docker-userns-remap", '"userns-remap": "default"'),
+        ('{"hosts": ["fd://"]}', "docker-settings-twice", "hosts is said"),
+    ],
+)
+def test_settings_of_docker_that_do_not_work_are_blockers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, settings: str, name: str, told: str
+) -> None:
+    (finding,) = Docker(monkeypatch, tmp_path, settings, state="inactive").findings()
+    assert (finding.name, finding.blocker) == (name, True)
+    assert told in finding.evidence

@@ -1,0 +1,59 @@
+"""What a container runtime is told to believe of registries: a directory for each registry, files of ours marked.
+
+What leaves the inventory is taken back; what others put there stays.
+Runs on the hosts: standard library only, Python 3.9.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
+
+if TYPE_CHECKING:
+    from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
+
+# Readers of certificates skip what is outside of them, and a `#` is a comment in TOML.
+MARK = "# Written by kubestrap"
+HEADER = f"{MARK} from the inventory: it is written again when it differs, and goes when the registry leaves it.\n"
+NAMES = ("ca.crt", "hosts.toml")
+
+
+def marked(content: str) -> str:
+    """Return the content of a file of ours."""
+    return HEADER + content.strip() + "\n"
+
+
+def converge(changes: Changes, directory: str, files: dict[str, str]) -> None:
+    """Make the directory hold these files, content by path, and no other ones of ours.
+
+    One of somebody else that says the same stays as it is; one that says something else is kept beside ours, with
+    the date in its name, where no runtime reads it.
+    """
+    for path, content in files.items():
+        present = read_text(path)
+        if present is not None and not is_ours(present):
+            if present.strip() == content[len(HEADER) :].strip():
+                continue
+            set_aside(changes, path)
+        changes.file(path, content)
+    for name in NAMES:
+        for path in sorted(Path(directory).glob(f"*/{name}")):
+            if str(path) not in files and is_ours(read_text(str(path)) or ""):
+                changes.absent(str(path))
+                if not changes.module.check_mode and not any(path.parent.iterdir()):
+                    path.parent.rmdir()
+
+
+def is_ours(content: str) -> bool:
+    """Tell whether we wrote a file."""
+    return content.startswith(MARK)
+
+
+def set_aside(changes: Changes, path: str) -> None:
+    """Keep a copy of somebody else's file before it is replaced."""
+    copy = f"{path}.{time.strftime('%Y%m%dT%H%M%S')}"
+    changes.act(copy, lambda: shutil.copy2(path, copy), after=f"as {path} was\n")
