@@ -5,8 +5,11 @@ Runs on the hosts: standard library only, Python 3.9.
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ansible.module_utils.basic import AnsibleModule
+
+_BLOCK = 1024 * 1024
 
 
 class Changes:
@@ -33,14 +38,49 @@ class Changes:
         return bool(self.diff)
 
     def file(
-        self, path: str, content: str, *, mode: int = 0o644, owner: tuple[int, int] | None = None, secret: bool = False
+        self,
+        path: str,
+        content: str,
+        *,
+        mode: int = 0o644,
+        owner: tuple[int, int] | None = None,
+        secret: bool = False,
+        keep: bool = False,
     ) -> bool:
         """Make a file hold exactly this content with this mode; return whether that was a change.
 
-        Written beside the file and renamed over it, so a reader never sees half of it. The content of a secret file
-        is kept out of the diff.
+        Written beside the file and renamed over it, so a reader never sees half of it. A link of root's stays, and what
+        it leads to is written. The content of a secret file, and of one that not everybody can read, is kept out of the
+        diff.
+
+        Args:
+            path: The file.
+            content: All of it.
+            mode: Permissions, for a file that is there already as well.
+            owner: User and group, where it is not root's.
+            secret: Whether nobody is to see what is in it.
+            keep: Whether a file that is there keeps its mode and owner: it is not ours, or only in part.
         """
+        try:
+            return self._file(path, content, mode=mode, owner=owner, secret=secret, keep=keep)
+        except OSError as error:
+            self.module.fail_json(
+                msg=f"Cannot write {path}: {error.strerror or error}. Nothing of it was changed. Is it, or the file "
+                "system it is on, read-only (`lsattr`, `findmnt`), or full (`df`)?"
+            )
+            raise
+
+    def _file(
+        self, path: str, content: str, *, mode: int, owner: tuple[int, int] | None, secret: bool, keep: bool
+    ) -> bool:
+        if owner is None:
+            path = _led_to(path)
         before = read_text(path)
+        if before is not None:
+            status = Path(path).stat()
+            secret = secret or not status.st_mode & stat.S_IROTH
+            if keep:
+                mode, owner = stat.S_IMODE(status.st_mode), (status.st_uid, status.st_gid)
         if before == content and _mode_and_owner_match(path, mode, owner):
             return False
         hidden = "(secret)\n" if secret else None
@@ -85,22 +125,75 @@ def read_text(path: str) -> str | None:
         return None
 
 
-def write_atomically(path: str, content: str, *, mode: int = 0o644, owner: tuple[int, int] | None = None) -> None:
-    """Replace a file in one step; missing directories are made (0755)."""
+def write_atomically(
+    path: str, content: str | bytes, *, mode: int = 0o644, owner: tuple[int, int] | None = None
+) -> None:
+    """Replace a file in one step; missing directories are made (0755).
+
+    File and directory are on the disk before this returns: after a power cut there is the old content or the new one,
+    never a file that is there and empty.
+    """
     directory = Path(path).parent
     directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    data = content if isinstance(content, bytes) else content.encode("utf-8", errors="surrogateescape")
     handle, name = tempfile.mkstemp(dir=directory, prefix=".kubestrap-")
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as stream:
-            stream.write(content)
+        _write(handle, data)
         temporary.chmod(mode)
         if owner is not None:
             os.chown(temporary, *owner)
-        temporary.replace(path)
+            # Where the bits that lend the owner's rights to others are asked for, a new owner has taken them away.
+            temporary.chmod(mode)
+        try:
+            temporary.replace(path)
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            # Something is mounted on just this file, so no other can take its place.
+            _write(os.open(path, os.O_WRONLY | os.O_TRUNC), data)
+            temporary.unlink()
     except BaseException:
         temporary.unlink()
         raise
+    sync_directory(directory)
+
+
+def sync_directory(path: Path) -> None:
+    """Have the names in a directory on the disk."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file in hex, empty when there is none."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as stream:
+            for block in iter(lambda: stream.read(_BLOCK), b""):
+                digest.update(block)
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    return digest.hexdigest()
+
+
+def _write(handle: int, data: bytes) -> None:
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _led_to(path: str) -> str:
+    """Return the file that a link leads to; other links than root's are not followed, nor those to no file."""
+    if not os.path.islink(path) or os.lstat(path).st_uid != 0:  # noqa: PTH114 - Path.lstat needs one more look
+        return path
+    target = os.path.realpath(path)
+    followed = os.path.isfile(target) or (not os.path.lexists(target) and os.path.isdir(os.path.dirname(target)))  # noqa: PTH113, PTH112, PTH120
+    return target if followed else path
 
 
 def _mode_and_owner_match(path: str, mode: int, owner: tuple[int, int] | None) -> bool:

@@ -287,7 +287,7 @@ class ContainerdRuntime:
             secret = not mode & 0o004
             if not present.startswith(MARK):
                 registry_trust.set_aside(self.changes, CONFIG)
-        self.changes.file(CONFIG, text, mode=mode, secret=secret)
+        self.changes.file(CONFIG, text, mode=mode, secret=secret, keep=True)
 
     def _service(self, *, proxy_changed: bool) -> None:
         if not self.module.check_mode and (proxy_changed or self.unit["NeedDaemonReload"] == "yes"):

@@ -118,6 +118,7 @@ socket:
   type: str
 """
 
+import hashlib
 import io
 import json
 import shutil
@@ -129,7 +130,12 @@ from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, credentials, docker, registry_trust, systemd
-from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
+from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import (
+    Changes,
+    read_text,
+    sha256_of,
+    write_atomically,
+)
 from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import last_lines, run
 from ansible_collections.kubestrap.cluster.plugins.module_utils.docker import DAEMON_JSON, LAST_ASKED
 from ansible_collections.kubestrap.cluster.plugins.module_utils.download import DownloadError, architecture, fetch
@@ -243,8 +249,8 @@ class DockerRuntime:
         binary = self._cri_dockerd_binary()
         with ThreadPoolExecutor(max_workers=1) as pool:
             # It arrives while apt looks around; whether it is the right one is known before the first change.
-            wanted = not binary.exists() and not self.module.check_mode
-            arriving = pool.submit(self._download) if wanted else None
+            in_place = is_in_place(binary)
+            arriving = None if in_place or self.module.check_mode else pool.submit(self._download)
             version = self._docker_version(installed, missing)
             cri_dockerd = self._arrived(arriving)
         self._write_settings(before, after)
@@ -256,8 +262,8 @@ class DockerRuntime:
         registry_trust.converge(self.changes, CERTIFICATES, authorities)
         proxy_changed = self.proxy.for_service(self.changes, DOCKER)
         apt.add(self.changes, missing)
-        self._cri_dockerd(binary, cri_dockerd)
-        self._services(before, after, proxy_changed=proxy_changed)
+        self._cri_dockerd(binary, cri_dockerd, in_place=in_place)
+        self._services(before, after, proxy_changed=proxy_changed, replaced=not in_place)
         self.proxy.forget(self.changes)
         self.changes.exit(docker_version=version, socket=SOCKET)
 
@@ -343,7 +349,7 @@ class DockerRuntime:
         if both != last:
             self._remember(both)
         if after != before:
-            self.changes.file(DAEMON_JSON, json.dumps(after, indent=2) + "\n")
+            self.changes.file(DAEMON_JSON, json.dumps(after, indent=2) + "\n", keep=True)
         if both != self.settings:
             self._remember(self.settings)
 
@@ -363,7 +369,7 @@ class DockerRuntime:
         return str(digest)
 
     def _cri_dockerd_binary(self) -> Path:
-        # The directory's name is what the binary was made from, so looking tells whether it is the right one.
+        # The directory's name is the archive it came from; what came out of it is written beside it.
         return CRI_DOCKERD_HOME / self._digest()[:16].lower() / "cri-dockerd"
 
     def _download(self) -> bytes:
@@ -381,9 +387,10 @@ class DockerRuntime:
             self.module.fail_json(msg=f"Cannot install cri-dockerd: {error}")
             raise
 
-    def _cri_dockerd(self, binary: Path, content: bytes) -> None:
-        if not binary.exists():
-            self.changes.act(str(binary), lambda: _place(binary, content), before="not there\n", after="in place\n")
+    def _cri_dockerd(self, binary: Path, content: bytes, *, in_place: bool) -> None:
+        if not in_place:
+            before = "damaged, or of unknown origin\n" if binary.exists() else "not there\n"
+            self.changes.act(str(binary), lambda: _place(binary, content), before=before, after="in place\n")
         unit = SERVICE_UNIT.format(
             binary=binary,
             cni_conf_dir=self.asked["cni_conf_dir"],
@@ -395,7 +402,7 @@ class DockerRuntime:
         self.changes.file(f"{UNITS}/cri-docker.service", unit)
         self.changes.file(f"{UNITS}/cri-docker.socket", SOCKET_UNIT)
 
-    def _services(self, before: dict[str, Any], after: dict[str, Any], *, proxy_changed: bool) -> None:
+    def _services(self, before: dict[str, Any], after: dict[str, Any], *, proxy_changed: bool, replaced: bool) -> None:
         units, changes = self.units, self.changes
         if not self.module.check_mode and (
             changes or any(unit["NeedDaemonReload"] == "yes" for unit in units.values())
@@ -424,8 +431,9 @@ class DockerRuntime:
         systemd.start(changes, "cri-docker.socket", socket)
         if service["ActiveState"] != "active":
             systemd.start(changes, "cri-docker.service", service)
-        elif self.started_cri.differs(*UNIT_FILES):
-            systemd.restart(changes, "cri-docker.service", reason="its unit is another than it was started with")
+        elif replaced or self.started_cri.differs(*UNIT_FILES):
+            reason = f"its {'program' if replaced else 'unit'} is another than it was started with"
+            systemd.restart(changes, "cri-docker.service", reason=reason)
         if not self.module.check_mode:
             self.started.note()
             self.started_cri.note()
@@ -459,15 +467,23 @@ class DockerRuntime:
             )
 
 
+def is_in_place(binary: Path) -> bool:
+    """Tell whether a program is, byte by byte, what was placed: one that a power cut left empty is not."""
+    recorded = (read_text(str(_digest_beside(binary))) or "").strip()
+    return bool(recorded) and sha256_of(binary) == recorded
+
+
 def _place(binary: Path, content: bytes) -> None:
+    write_atomically(str(_digest_beside(binary)), f"{hashlib.sha256(content).hexdigest()}\n")
+    write_atomically(str(binary), content, mode=0o755)
     for other in CRI_DOCKERD_HOME.glob("*"):
         # A running cri-dockerd keeps its file until it is restarted.
-        shutil.rmtree(other)
-    binary.parent.mkdir(mode=0o755, parents=True)
-    part = binary.with_suffix(".part")
-    part.write_bytes(content)
-    part.chmod(0o755)
-    part.rename(binary)
+        if other != binary.parent:
+            shutil.rmtree(other)
+
+
+def _digest_beside(binary: Path) -> Path:
+    return binary.with_name(f"{binary.name}.sha256")
 
 
 def main() -> None:

@@ -162,7 +162,7 @@ class HostSettings:
             return
         fstab = read_text(FSTAB)
         if fstab is not None:
-            self.changes.file(FSTAB, fstab_without_swap(fstab), mode=Path(FSTAB).stat().st_mode & 0o7777)
+            self.changes.file(FSTAB, fstab_without_swap(fstab), keep=True)
         for name, unit in systemd.show(self.module, [SWAP_TARGET, *SWAP_SERVICES]).items():
             if unit["LoadState"] not in {"masked", "not-found"}:
                 command = ["systemctl", "mask", "--quiet", name]

@@ -170,6 +170,7 @@ class KubernetesPackages:
         self.changes.file(
             CRICTL_YAML,
             "runtime-endpoint: {0}\nimage-endpoint: {0}\ntimeout: 10\n".format(self.module.params["runtime_socket"]),
+            keep=True,
         )
         # kubelet reads it anew for a pull, so nothing has to be restarted.
         credentials.converge(self.changes, credentials.KUBELET, self.module.params["registry_credentials"])
@@ -212,7 +213,7 @@ class KubernetesPackages:
             if not kept and text and path != SOURCES_LIST:
                 self.changes.absent(str(path))
             elif kept != text:
-                self.changes.file(str(path), kept)
+                self.changes.file(str(path), kept, keep=True)
 
     def _install(self, names: list[str], url: str) -> None:
         specs = []

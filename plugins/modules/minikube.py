@@ -88,7 +88,12 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, kubeconfig
-from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes, read_text
+from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import (
+    Changes,
+    read_text,
+    sha256_of,
+    write_atomically,
+)
 from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import last_lines, run
 from ansible_collections.kubestrap.cluster.plugins.module_utils.download import DownloadError, architecture, fetch
 from ansible_collections.kubestrap.cluster.plugins.module_utils.homes import HomeError, as_user
@@ -360,10 +365,10 @@ class Minikube:
             )
 
     def _program(self, digest: str) -> None:
-        # The directory's name is the digest, so looking tells whether it is the right one.
         binary = HOME / digest[:16] / "minikube"
-        if not binary.exists():
-            self.changes.act(str(binary), lambda: self._place(binary, digest), before="not there\n", after="in place\n")
+        if sha256_of(binary) != digest:
+            before = "damaged\n" if binary.exists() else "not there\n"
+            self.changes.act(str(binary), lambda: self._place(binary, digest), before=before, after="in place\n")
         self._link(PROGRAM, binary)
 
     def _place(self, binary: Path, digest: str) -> None:
@@ -371,12 +376,10 @@ class Minikube:
             program = fetch(self.asked["url"].replace("{arch}", architecture()), sha256=digest)
         except DownloadError as error:
             self.module.fail_json(msg=f"Cannot install minikube: {error}")
-        shutil.rmtree(HOME, ignore_errors=True)
-        binary.parent.mkdir(parents=True)
-        unfinished = binary.with_name(".minikube")
-        unfinished.write_bytes(program)
-        unfinished.chmod(0o755)
-        unfinished.rename(binary)
+        write_atomically(str(binary), program, mode=0o755)
+        for other in HOME.glob("*"):
+            if other != binary.parent:
+                shutil.rmtree(other)
 
     def _link(self, link: Path, target: Path) -> None:
         before = str(link.readlink()) if link.is_symlink() else ""

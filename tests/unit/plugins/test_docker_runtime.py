@@ -1,10 +1,13 @@
 import io
+import os
 import tarfile
+from pathlib import Path
 
 import pytest
 from ansible_collections.kubestrap.cluster.plugins.module_utils.apt import upstream_version
 from ansible_collections.kubestrap.cluster.plugins.module_utils.download import DownloadError
-from ansible_collections.kubestrap.cluster.plugins.modules.docker_runtime import extract_binary
+from ansible_collections.kubestrap.cluster.plugins.modules import docker_runtime
+from ansible_collections.kubestrap.cluster.plugins.modules.docker_runtime import extract_binary, is_in_place
 
 
 def archive(name: str, content: bytes) -> bytes:
@@ -40,3 +43,28 @@ def test_archive_of_something_else_is_told(content: bytes, told: str) -> None:
 )
 def test_numbers_of_a_package_version(version: str, numbers: tuple[int, ...]) -> None:
     assert upstream_version(version) == numbers
+
+
+def test_a_program_that_a_power_cut_left_empty_is_not_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(docker_runtime, "CRI_DOCKERD_HOME", tmp_path)
+    binary = tmp_path / "new" / "cri-dockerd"
+    older = tmp_path / "older" / "cri-dockerd"
+    assert not is_in_place(binary)
+    docker_runtime._place(older, b"older")
+    docker_runtime._place(binary, b"program")
+    assert is_in_place(binary)
+    assert not older.parent.exists()
+    assert os.access(binary, os.X_OK)
+    for content in (b"", b"progra", b"program.", b"\0" * 7):
+        binary.write_bytes(content)
+        assert not is_in_place(binary)
+        docker_runtime._place(binary, b"program")
+    binary.unlink()
+    assert not is_in_place(binary)
+    # One that an earlier version placed has nothing beside it to compare with.
+    binary.write_bytes(b"program")
+    for beside in ("", "\n"):
+        docker_runtime._digest_beside(binary).write_text(beside)
+        assert not is_in_place(binary)
+    docker_runtime._digest_beside(binary).unlink()
+    assert not is_in_place(binary)
