@@ -6,10 +6,15 @@ messages are apt's. Runs on the hosts: standard library only, Python 3.9.
 
 from __future__ import annotations
 
+import fcntl
+import fnmatch
+import os
 import re
+import struct
+import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Optional
 
 from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import last_lines, run
 
@@ -21,6 +26,25 @@ if TYPE_CHECKING:
 
 LISTS = Path("/var/lib/apt/lists")
 LISTS_FRESH_SECONDS = 24 * 3600
+SOURCES = "/etc/apt/sources.list.d"
+PREFERENCES = Path("/etc/apt/preferences")
+# What its holder does. apt itself waits for dpkg's first lock alone.
+LOCKS = {
+    LISTS / "lock": "refreshes the lists of packages",
+    Path("/var/cache/apt/archives/lock"): "downloads packages",
+    Path("/var/lib/dpkg/lock-frontend"): "installs packages",
+    Path("/var/lib/dpkg/lock"): "installs packages",
+}
+LOCKED = re.compile(r"Could not get lock|Unable to (lock|acquire)|is another process using it")
+LOCK_SECONDS = 300
+# Fetches one file as apt does.
+HELPER = Path("/usr/lib/apt/apt-helper")
+LOOK_OPTIONS = ["-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=8", "-o", "Acquire::https::Timeout=8"]
+LOOK_SECONDS = 20
+# Shorter waits are nothing to talk about.
+TOLD_SECONDS = 5
+DEADLINE_SECONDS = 1800
+TIMED_OUT = 124
 # apt waits for whoever holds the lock (unattended-upgrades, cloud-init) instead of failing at once.
 OPTIONS = [
     *("-q", "-y", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"),
@@ -88,6 +112,29 @@ def lists_are_fresh() -> bool:
     return time.time() - LISTS.stat().st_mtime < LISTS_FRESH_SECONDS
 
 
+def holder(path: Path) -> Optional[str]:
+    """Return who holds a lock of apt or dpkg, by program and process; None when nobody does."""
+    try:
+        with path.open("rb") as stream:
+            asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+            kind, _, _, _, process = struct.unpack("hhqqi4x", fcntl.fcntl(stream, fcntl.F_GETLK, asked))
+    except OSError:
+        return None
+    if kind == fcntl.F_UNLCK:
+        return None
+    try:
+        name = Path(f"/proc/{process}/comm").read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:  # In another container, or gone meanwhile.
+        name = "another program"
+    return f"{name} (process {process})"
+
+
+def holders() -> dict[Path, str]:
+    """Return who holds which lock at the moment."""
+    found = {path: holder(path) for path in LOCKS}
+    return {path: who for path, who in found.items() if who}
+
+
 def update(module: AnsibleModule, *, source: str | None = None) -> str:
     """Refresh apt's lists and return what apt complained about, empty when all went well.
 
@@ -96,13 +143,110 @@ def update(module: AnsibleModule, *, source: str | None = None) -> str:
     only = [] if source is None else [
         "-o", f"Dir::Etc::sourcelist={source}", "-o", "Dir::Etc::sourceparts=-", "-o", "APT::Get::List-Cleanup=0",
     ]  # fmt: skip
-    command = ["apt-get", "update", *OPTIONS, "-o", "APT::Update::Error-Mode=any", *only]
+    code, text = _apt_get(module, ["update", "-o", "APT::Update::Error-Mode=any", *only])
+    return complaints(text) if code != 0 else ""
+
+
+def available(module: AnsibleModule, name: str) -> str | None:
+    """Return the version of a package that apt would install, after its lists were refreshed where they are old.
+
+    None in check mode before a host's first refresh, when it knows no packages at all. Ends the module when there is no
+    such package, with what apt says about that.
+    """
+    trouble = "" if lists_are_fresh() or module.check_mode else update(module)
+    version = candidate(module, name)
+    if version is None and not module.check_mode:
+        trouble = trouble or update(module)
+        version = candidate(module, name)
+    if version is None and (not module.check_mode or pins(name)):
+        if trouble:
+            reason = f"apt cannot refresh its lists of packages, and knows no {name} without. apt says:\n{trouble}"
+        elif found := pins(name):
+            reason = f"apt may not install {name}: {found}. Raise that priority, or remove the entry."
+        else:
+            reason = (
+                f"apt knows no package {name}, and has just refreshed its lists. Check the sources of apt on this host "
+                f"({SOURCES}): the distribution's main ones, and universe on Ubuntu."
+            )
+        module.fail_json(msg=reason)
+    return version
+
+
+def pins(name: str) -> str:
+    """Return which entries of apt's preferences forbid a package (a priority below zero), with their files."""
+    found = []
+    for path in (PREFERENCES, *sorted(PREFERENCES.with_name("preferences.d").glob("*"))):
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        for entry in re.split(r"\n\s*\n", text):
+            fields = dict(re.findall(r"^(Package|Pin-Priority):\s*(.*?)\s*$", entry, re.MULTILINE | re.IGNORECASE))
+            fields = {key.lower(): value for key, value in fields.items()}
+            names = [word.partition(":")[0] for word in fields.get("package", "").split()]
+            priority = fields.get("pin-priority", "")
+            if re.fullmatch(r"-\d+", priority) and any(_is_meant(word, name) for word in names):
+                found.append(f"{path} gives it the priority {priority}")
+    return ", ".join(found)
+
+
+def _is_meant(pattern: str, name: str) -> bool:
+    if len(pattern) > 1 and pattern[0] == pattern[-1] == "/":
+        try:
+            return re.search(pattern[1:-1], name) is not None
+        except re.error:
+            return False
+    return fnmatch.fnmatchcase(name, pattern)
+
+
+def excluded(module: AnsibleModule, names: Iterable[str]) -> dict[str, list[str]]:
+    """Return installed packages that say of themselves that they go with none of these: who, and with whom not.
+
+    Known without lists of packages, so on a host that never had any. What excludes only some versions is left to apt.
+    """
+    wanted = set(names)
+    form = "${Package}\t${db:Status-Status}\t${Conflicts}, ${Breaks}\n"
+    _, text, _ = module.run_command(["dpkg-query", "--show", f"--showformat={form}"])
+    found = {}
+    for line in text.splitlines():
+        package, status, others = line.split("\t")
+        named = sorted(wanted & {re.sub(r":\w+$", "", other.strip()) for other in others.split(",")})
+        if status == "installed" and named and package not in wanted:
+            found[package] = named
+    return found
+
+
+def unreachable_sources(module: AnsibleModule) -> tuple[int, dict[str, str]]:
+    """Return how many sources apt has on the network, and what it says about those it cannot read, by their address.
+
+    Only the first file of each is fetched, the way apt fetches it (proxy, logins), to a directory that goes again.
+    """
+    _, listing, _ = module.run_command(["apt-get", "update", "--print-uris"], environ_update=ENVIRONMENT)
+    urls = re.findall(r"^'(https?://[^']+/InRelease)'", listing, re.MULTILINE)
+    if not urls or not HELPER.exists():
+        return 0, {}
+    with tempfile.TemporaryDirectory(prefix="kubestrap-") as directory:
+        pairs = [word for number, url in enumerate(urls) for word in (url, f"{directory}/{number}")]
+        command = ["timeout", str(LOOK_SECONDS), HELPER, *LOOK_OPTIONS, "download-file", *pairs]
+        code, stdout, stderr = module.run_command([str(word) for word in command], environ_update=ENVIRONMENT)
+    if code == 0:
+        return len(urls), {}
+    if code == TIMED_OUT:
+        return len(urls), dict.fromkeys(urls, f"no complete answer within {LOOK_SECONDS} s")
+    failed = dict(re.findall(r"^E: Failed to fetch (\S+)\s+(.*?)\s*$", stdout + stderr, re.MULTILINE))
+    return len(urls), failed or dict.fromkeys(urls, complaints(stdout + stderr))
+
+
+def simulate(module: AnsibleModule, wanted: Sequence[str]) -> tuple[list[str], str]:
+    """Return the installed packages that apt would remove to install others, and why it could not install them."""
+    # Only looks: no lock, no root, nothing downloaded.
+    command = ["apt-get", "install", "--simulate", "-q", "-y", "--no-install-recommends", "--", *wanted]
     code, stdout, stderr = module.run_command(command, environ_update=ENVIRONMENT)
-    return complaints(stdout + stderr) if code != 0 else ""
+    return re.findall(r"^Remv (\S+)", stdout, re.MULTILINE), complaints(stdout + stderr) if code else ""
 
 
 def install(module: AnsibleModule, wanted: Sequence[str], *, change_version: bool = False) -> None:
-    """Install packages (`name` or `name=version`) in one transaction, without recommended ones.
+    """Install packages (`name` or `name=version`) in one transaction, without recommended ones, removing none.
 
     The lists are refreshed first when they are old, or afterwards when they turn out to be. A source that cannot be
     refreshed matters only when the installation fails: a host may have sources that have nothing to do with this.
@@ -114,13 +258,45 @@ def install(module: AnsibleModule, wanted: Sequence[str], *, change_version: boo
     """
     trouble = "" if lists_are_fresh() else update(module)
     allow = ["--allow-change-held-packages", "--allow-downgrades"] if change_version else []
-    command = ["apt-get", "install", *OPTIONS, "--no-install-recommends", *allow, "--", *wanted]
-    code, stdout, stderr = module.run_command(command, environ_update=ENVIRONMENT)
-    if code != 0 and NOT_IN_LISTS.search(stdout + stderr):
+    arguments = ["install", "--no-install-recommends", "--no-remove", *allow, "--", *wanted]
+    code, text = _apt_get(module, arguments)
+    if code != 0 and NOT_IN_LISTS.search(text):
         trouble = update(module)
-        code, stdout, stderr = module.run_command(command, environ_update=ENVIRONMENT)
+        code, text = _apt_get(module, arguments)
     if code != 0:
-        _fail_installation(module, wanted, stdout + stderr, trouble)
+        _fail_installation(module, wanted, text, trouble)
+
+
+def _apt_get(module: AnsibleModule, arguments: Sequence[str]) -> tuple[int, str]:
+    """Run apt-get when nobody holds a lock that it does not wait for itself; return its exit code and all it said."""
+    until = time.monotonic() + LOCK_SECONDS
+    seen: dict[str, float] = {}
+    while True:
+        while (held := holders()) and time.monotonic() < until:
+            for path, who in held.items():
+                seen.setdefault(f"{who}, which {LOCKS[path]}", time.monotonic())
+            time.sleep(1)
+        # Killed only when it hangs for good: dpkg would be in the middle of something.
+        command = [
+            "timeout",
+            "--kill-after=30",
+            str(DEADLINE_SECONDS),
+            "apt-get",
+            arguments[0],
+            *OPTIONS,
+            *arguments[1:],
+        ]
+        code, stdout, stderr = module.run_command(command, environ_update=ENVIRONMENT)
+        if code != 0 and LOCKED.search(stdout + stderr) and time.monotonic() < until:
+            # Somebody was faster.
+            time.sleep(1)
+            continue
+        if code == TIMED_OUT:
+            stderr += f"\nE: apt-get {arguments[0]} was not done after {DEADLINE_SECONDS} s"
+        for who, since in seen.items():
+            if time.monotonic() - since > TOLD_SECONDS:
+                module.warn(f"Waited for {who} on this host.")
+        return code, stdout + stderr
 
 
 def add(changes: Changes, missing: Sequence[str]) -> None:
@@ -146,8 +322,22 @@ def complaints(text: str) -> str:
 
 def _fail_installation(module: AnsibleModule, wanted: Sequence[str], text: str, trouble: str) -> NoReturn:
     advice = ""
-    if "Could not get lock" in text:
-        advice = " Another program is installing packages on this host: wait until it is done and run again."
+    names = [word.partition("=")[0] for word in wanted]
+    if LOCKED.search(text):
+        held = "; ".join(f"{who} {LOCKS[path]}" for path, who in holders().items())
+        advice = (
+            f" Another program works with the packages of this host, since {LOCK_SECONDS} s or more"
+            f"{f': {held}' if held else ''}. Wait until it is done and run again."
+        )
+    elif "remove is disabled" in text:
+        going, _ = simulate(module, wanted)
+        advice = (
+            f" apt would have to remove {', '.join(going) or 'other packages'} for that, and nobody asked for it. "
+            "Nothing was changed. Take another container runtime (cluster_container_runtime) if that goes with it; or "
+            f"remove it yourself if nobody needs it (it names {', '.join(names)} as what it conflicts with)."
+        )
+    elif any(map(pins, names)):
+        advice = f" {'; '.join(filter(None, map(pins, names)))}."
     elif "held broken packages" in text:
         advice = " Installed packages stand in the way: see which below."
     elif "No space left on device" in text or "enough free space" in text:

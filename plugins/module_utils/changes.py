@@ -32,6 +32,7 @@ class Changes:
         """Start with nothing changed."""
         self.module = module
         self.diff: list[dict[str, str]] = []
+        self.findings: list[dict[str, str]] = []
 
     def __bool__(self) -> bool:
         """Tell whether anything changed (or would, in check mode)."""
@@ -112,9 +113,15 @@ class Changes:
         """Add one entry to the diff."""
         self.diff.append({"before_header": what, "after_header": what, "before": before, "after": after})
 
+    def found(self, name: str, evidence: str, fix: str) -> None:
+        """Tell of something that did not keep the module from its end: a warning, in the words of `check`."""
+        self.findings.append({"id": name, "severity": "warning", "evidence": evidence, "fix": fix})
+        self.module.warn(f"{evidence} {fix}")
+
     def exit(self, **result: Any) -> None:
-        """End the module successfully with what was changed."""
-        self.module.exit_json(changed=bool(self), diff=self.diff, **result)
+        """End the module successfully with what was changed, and what was found on the way."""
+        findings = {"findings": self.findings} if self.findings else {}
+        self.module.exit_json(changed=bool(self), diff=self.diff, **findings, **result)
 
 
 def read_text(path: str) -> str | None:

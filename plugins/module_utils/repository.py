@@ -110,7 +110,12 @@ def refresh_repository(changes: Changes, source: str, url: str, *, needed: bool)
 
 
 def _go_on(changes: Changes, problem: str) -> None:
-    changes.module.warn(f"{problem}\nNothing is missing on this host, so the run goes on without the repository.")
+    changes.found(
+        "repository-away",
+        problem,
+        "Nothing is missing on this host, so the run goes on without the repository. The next host, or the next "
+        "version, will need it.",
+    )
 
 
 def checked_key(url: str, fingerprint: str) -> str:

@@ -151,15 +151,7 @@ class ContainerdRuntime:
         packages = choose(self.module, self.asked["packages"], purpose="packages of containerd")
         if self.asked["repository"]:
             add_docker_repository(self.changes, self.asked["repository"], needed=True)
-        if not apt.lists_are_fresh() and not self.module.check_mode:
-            apt.update(self.module)
-        candidate = apt.candidate(self.module, packages[0])
-        # Before its first refresh a host knows no packages at all, which check mode does not change.
-        if candidate is None and not self.module.check_mode:
-            self.module.fail_json(
-                msg=f"apt knows no package {packages[0]}. Check the sources of apt on this host "
-                "(/etc/apt/sources.list.d)."
-            )
+        candidate = apt.available(self.module, packages[0])
         if candidate is not None:
             self._refuse_old(apt.upstream_version(candidate), f"{candidate} is what this host would install")
         self.version = candidate or ""

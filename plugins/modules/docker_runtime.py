@@ -285,17 +285,10 @@ class DockerRuntime:
         if self.engine in installed:
             version: Optional[str] = installed[self.engine].version
         else:
-            if not apt.lists_are_fresh() and not self.module.check_mode:
-                apt.update(self.module)
-            version = apt.candidate(self.module, self.engine)
-            if version is None and self.module.check_mode:
-                # Before its first refresh a host knows no packages at all.
-                return ""
+            version = apt.available(self.module, self.engine)
         if version is None:
-            self.module.fail_json(
-                msg=f"apt knows no package {self.engine} ({', '.join(missing)} would be installed). "
-                "Check the sources of apt on this host (/etc/apt/sources.list.d)."
-            )
+            # In check mode, before the host's first refresh.
+            return ""
         if apt.upstream_version(version)[0] < OLDEST_DOCKER:
             state = "is installed" if self.engine in installed else "is what this distribution has"
             self.module.fail_json(

@@ -136,10 +136,15 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubestrap.cluster.plugins.module_utils import docker, runtime_findings
+from ansible_collections.kubestrap.cluster.plugins.module_utils import (
+    apt,
+    docker,
+    package_findings,
+    runtime_findings,
+)
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
 from ansible_collections.kubestrap.cluster.plugins.module_utils.download import ARCHITECTURES, architecture
-from ansible_collections.kubestrap.cluster.plugins.module_utils.host import in_container, read_os_release
+from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose, in_container, read_os_release
 from ansible_collections.kubestrap.cluster.plugins.module_utils.network import (
     is_loopback,
     is_taken,
@@ -164,6 +169,7 @@ ADMIN_CONF = Path("/etc/kubernetes/admin.conf")
 CA_CERTIFICATE = Path("/etc/kubernetes/pki/ca.crt")
 KUBELET_FLAGS = "/var/lib/kubelet/kubeadm-flags.env"
 MANIFESTS = Path("/etc/kubernetes/manifests")
+KUBERNETES_PACKAGES = ("kubelet", "kubeadm", "kubectl", "cri-tools", "kubernetes-cni")
 # kubeadm's own limits.
 CONTROL_PLANE_CPUS = 2
 CONTROL_PLANE_MIB = 1700
@@ -244,9 +250,11 @@ class Preflight:
             self._virtual_address()
         if self.asked["runtime_packages"] and self.system.get("ID") in self.asked["systems"]:
             self._runtime()
-            self._package_manager()
         self._firewall()
         self._repository()
+        if self.asked["runtime_packages"] and self.system.get("ID") in self.asked["systems"]:
+            # Through the proxy that was found to answer.
+            self._packages()
         order = {"blocker": 0, "warning": 1}
         self.findings.sort(key=lambda finding: order[finding["severity"]])
         self.module.exit_json(changed=False, findings=self.findings, ansible_facts={"kubestrap": self.facts})
@@ -591,21 +599,14 @@ class Preflight:
                 blocker=False,
             )
 
-    def _package_manager(self) -> None:
-        try:
-            inode = Path("/var/lib/dpkg/lock-frontend").stat().st_ino
-        except FileNotFoundError:
-            return
-        for line in (read_text("/proc/locks") or "").splitlines():
-            words = line.split()
-            if len(words) > 5 and words[1] != "->" and words[5].endswith(f":{inode}"):  # noqa: PLR2004
-                program = self.processes.get(words[4], "another program")
-                self.found(
-                    "package-manager-busy",
-                    f"{program} (process {words[4]}) is installing packages.",
-                    "Nothing to do: installing waits for it, up to five minutes.",
-                    blocker=False,
-                )
+    def _packages(self) -> None:
+        wanted = [*choose(self.module, self.asked["runtime_packages"], purpose="packages of it"), *KUBERNETES_PACKAGES]
+        present = apt.installed(self.module, wanted)
+        missing = [name for name in wanted if name not in present]
+        known = {finding["id"] for finding in self.findings}
+        excluded = self.asked["docker_conflicting_packages"] if "docker-conflict" in known else ()
+        for finding in (*package_findings.busy(), *package_findings.packages(self.module, missing, excluded)):
+            self.found(finding.name, finding.evidence, finding.fix, blocker=finding.blocker and not self.joined)
 
     def _repository(self) -> None:
         proxy, url = Proxy(self.asked["proxy"]), ""

@@ -1,0 +1,100 @@
+"""What would keep apt from installing what a host lacks, found by looking: nothing on the host changes.
+
+Runs on the hosts: standard library only, Python 3.9.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, proxy
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from ansible.module_utils.basic import AnsibleModule
+
+
+class Finding(NamedTuple):
+    """Its ID, what was seen, what to do, and whether nothing works before that is done."""
+
+    name: str
+    evidence: str
+    fix: str
+    blocker: bool = True
+
+
+def busy() -> Iterator[Finding]:
+    """Find who else works with the packages at the moment."""
+    for who, what in {who: apt.LOCKS[path] for path, who in apt.holders().items()}.items():
+        yield Finding(
+            "package-manager-busy",
+            f"{who} {what}.",
+            f"Nothing to do: what needs packages waits for it, up to {apt.LOCK_SECONDS // 60} minutes.",
+            blocker=False,
+        )
+
+
+def packages(module: AnsibleModule, missing: Sequence[str], known: Collection[str] = ()) -> Iterator[Finding]:
+    """Find what speaks against installing these packages, which the host lacks.
+
+    Args:
+        module: The running module.
+        missing: The packages.
+        known: Packages that exclude them and are told elsewhere.
+    """
+    if not missing:
+        return
+    yield from _forbidden(missing)
+    yield from _excluded(module, missing, known)
+    yield from _sources(module)
+
+
+def _forbidden(missing: Sequence[str]) -> Iterator[Finding]:
+    for name in missing:
+        if where := apt.pins(name):
+            yield Finding(
+                "package-pinned",
+                f"apt may not install {name}: {where}.",
+                "Raise that priority, or remove the entry, when nobody wants it to be so.",
+            )
+
+
+def _excluded(module: AnsibleModule, missing: Sequence[str], known: Collection[str]) -> Iterator[Finding]:
+    going = {name: ", ".join(names) for name, names in apt.excluded(module, missing).items()}
+    # Says more, but knows nothing before the first refresh of the lists, nor what is in a repository to come.
+    available = [name for name in missing if apt.candidate(module, name)]
+    removed, trouble = apt.simulate(module, available) if available else ([], "")
+    going.update({name: ", ".join(available) for name in removed if name not in going})
+    if trouble and not going:
+        yield Finding(
+            "packages-uninstallable",
+            f"apt would not install {', '.join(available)}. It says:\n{trouble}",
+            "Correct what it names; when it is about versions, `apt-get update` may be all that is missing.",
+            blocker=False,
+        )
+    for package, names in going.items():
+        if package not in known:
+            yield Finding(
+                "package-conflict",
+                f"The host has the package {package}, which cannot be installed beside {names}: apt would remove it.",
+                "It is not removed. To keep it, take another container runtime for this host "
+                "(cluster_container_runtime) if that is what it excludes, or another host. When nobody needs it: "
+                f"`apt-get remove {package}`.",
+            )
+
+
+def _sources(module: AnsibleModule) -> Iterator[Finding]:
+    count, failed = apt.unreachable_sources(module)
+    if not failed:
+        return
+    said = "\n".join(f"{url}: {reason}" for url, reason in failed.items())
+    way = next(filter(None, map(proxy.on_the_way, failed)), "")
+    yield Finding(
+        "package-sources-unreachable",
+        f"apt cannot read {'any' if len(failed) == count else 'some'} of its sources"
+        f"{f' (the proxy of this host is {way})' if way else ''}. It says:\n{said}",
+        "Correct the sources (/etc/apt/sources.list.d), the proxy they are read through, or what that proxy allows.",
+        # A host may have sources that have nothing to do with this.
+        blocker=len(failed) == count,
+    )
