@@ -85,6 +85,7 @@ def _arguments(playbook: Playbook, private: Path, sockets: Path) -> dict[str, An
             "ANSIBLE_HOST_KEY_CHECKING": "True",
             "ANSIBLE_SSH_CONTROL_PATH_DIR": str(sockets),
             "ANSIBLE_LOCAL_TEMP": str(private / "tmp"),
+            **({"ANSIBLE_TIMEOUT": str(playbook.login_seconds)} if playbook.login_seconds else {}),
         },
     }
 

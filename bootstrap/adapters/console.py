@@ -15,7 +15,7 @@ from rich.table import Table
 from bootstrap.model.cluster import Cluster, Host
 from bootstrap.model.events import Event, Message, TaskFinished, TaskStarted, event_data
 from bootstrap.model.probe import ProbeResult
-from bootstrap.model.report import report
+from bootstrap.model.report import folded, report, shortened
 from bootstrap.model.summary import Summary
 from bootstrap.model.text import harmless
 
@@ -52,13 +52,13 @@ class PlainReporter:
 
     def start(self, command: str, cluster: Cluster, hosts: Sequence[Host]) -> None:
         """Name the cluster and its hosts."""
-        names = ", ".join(host.name for host in hosts)
+        names = shortened([host.name for host in hosts])
         self._line(f"kubestrap {command}: cluster {cluster.name} on {names}")
 
     def set_aside(self, results: Sequence[ProbeResult]) -> None:
         """Name hosts that are out of reach."""
-        for result in results:
-            self._line(f"{result.host}: unreachable: {result.sentence}")
+        for sentence, hosts in folded((result.host, result.sentence) for result in results).items():
+            self._line(f"{shortened(hosts)}: unreachable: {sentence}")
 
     def handle(self, event: Event) -> None:
         """Show one event."""
@@ -130,8 +130,9 @@ class LiveReporter:
         """Name hosts that are out of reach."""
         for result in results:
             self._rows[result.host] = _Row(task="unreachable", state="red", since=time.monotonic())
-            self._console.print(f"[red]{result.host}[/]: unreachable: ", end="", highlight=False)
-            self._console.print(harmless(result.sentence), markup=False, highlight=False)
+        for sentence, hosts in folded((result.host, result.sentence) for result in results).items():
+            self._console.print(shortened(hosts), style="red", end="", markup=False, highlight=False)
+            self._console.print(f": unreachable: {harmless(sentence)}", markup=False, highlight=False)
 
     def handle(self, event: Event) -> None:
         """Show one event."""

@@ -7,10 +7,13 @@ import re
 import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
+from configparser import ConfigParser
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from bootstrap.adapters.content import content_root
 from bootstrap.model.cluster import Host
 from bootstrap.model.variables import is_template
 
@@ -19,6 +22,13 @@ CONNECT_SECONDS = 4
 """A bastion has less time than the whole way, so that it is named when it is the one that does not answer."""
 
 _SECONDS = 5
+_KEYS_FOR_ITS_AGENT = ("ansible_private_key", "ansible_ssh_private_key", "ansible_ssh_pkcs11_provider")
+_NO_PASSWORD = (
+    "KbdInteractiveAuthentication=no",
+    "PreferredAuthentications=gssapi-with-mic,gssapi-keyex,hostbased,publickey",
+    "PasswordAuthentication=no",
+)
+"""What Ansible tells ssh when there is no password."""
 _BECOME_PASSWORDS = ("ansible_become_password", "ansible_become_pass", "ansible_sudo_pass")
 
 
@@ -33,6 +43,31 @@ class RouteError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """What the inventory says about SSH: what Ansible starts, before ssh has looked into its configuration."""
+
+    program: str
+    arguments: tuple[str, ...]
+    """The options in the order in which Ansible hands them over; ssh takes the first value it meets."""
+    address: str
+    user: str
+    """Empty when it is left to ssh."""
+    key: str
+    """The key file that is named; empty when that is left to ssh."""
+    password: str | None
+    become: str
+    """How to become root: sudo, another method, `no`, or empty when only Ansible knows."""
+    become_program: str
+    become_password: str | None
+    python: str
+
+    @property
+    def missing_key(self) -> str:
+        """The key file that is named, when there is none; ssh fills in the tokens (`%h`) itself."""
+        return "" if not self.key or "%" in self.key or Path(self.key).expanduser().is_file() else self.key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """How SSH gets to a host."""
 
@@ -40,22 +75,15 @@ class Route:
     address: str
     port: int
     user: str
-    key_files: tuple[Path, ...]
-    password: str | None
     known_hosts: tuple[Path, ...]
     alias: str
     """The name in known_hosts files, when it is another one."""
-    accept_unknown: bool
     proxy: str
     """Command whose input and output are the connection; empty for a direct one."""
     bastion: str
     """What people call what is in between; empty for a direct connection."""
     detour: tuple[str, ...]
     """The options with which ssh takes the same way."""
-    become: str
-    """How to become root: sudo, another method, `no`, or empty when only Ansible knows."""
-    become_password: str | None
-    python: str
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -78,12 +106,68 @@ def home() -> Path:
 
 def only_ansible_knows(host: Host) -> bool:
     """Tell whether there is nothing to probe: no SSH, or a value only Ansible can work out."""
-    if host.variables.get("ansible_connection", "ssh") not in {"ssh", "smart"}:
+    if host.variables.get("ansible_connection", "ssh") not in {"ssh", "smart", "ansible.builtin.ssh"}:
+        return True
+    if any(host.variables.get(name) for name in _KEYS_FOR_ITS_AGENT):
         return True
     return any(
         _text(value, host.directory) is None
         for name, value in host.variables.items()
         if name.startswith("ansible_") and name not in _BECOME_PASSWORDS
+    )
+
+
+def login_to(host: Host) -> Login:
+    """Return what Ansible would start for a host: variables first, then the environment, then our ansible.cfg.
+
+    The order of the options is that of the connection plugin `ansible.builtin.ssh`.
+
+    Raises:
+        RouteError: When the options cannot be read.
+    """
+
+    def value(*names: str, environment: str = "", otherwise: str = "") -> str:
+        # Of several variables for one thing, Ansible takes the last one of its list.
+        found = [host.variables[name] for name in names if host.variables.get(name) is not None]
+        if found:
+            return _text(found[-1], host.directory) or ""
+        return os.environ.get(environment, otherwise)
+
+    key = value("ansible_private_key_file", "ansible_ssh_private_key_file", environment="ANSIBLE_PRIVATE_KEY_FILE")
+    port = value("ansible_port", "ansible_ssh_port", environment="ANSIBLE_REMOTE_PORT")
+    user = value("ansible_user", "ansible_ssh_user", environment="ANSIBLE_REMOTE_USER")
+    password = value("ansible_password", "ansible_ssh_pass", "ansible_ssh_password") or _from_file(
+        "ANSIBLE_CONNECTION_PASSWORD_FILE"
+    )
+    options = [
+        "StrictHostKeyChecking=no" if not _true(host, "ansible_host_key_checking") else "",
+        f"Port={port}" if port else "",
+        f'IdentityFile="{Path(key).expanduser()}"' if key else "",
+        *(() if password else _NO_PASSWORD),
+        f'User="{user}"' if user else "",
+        "NumberOfPasswordPrompts=1" if password else "",
+    ]
+    secret = next((host.variables[name] for name in _BECOME_PASSWORDS if host.variables.get(name)), None)
+    become_password = _from_file("ANSIBLE_BECOME_PASSWORD_FILE") if secret is None else _text(secret, host.directory)
+    method = value("ansible_become_method") or "sudo"
+    if secret is not None and become_password is None:
+        method = ""
+    return Login(
+        program=value("ansible_ssh_executable", environment="ANSIBLE_SSH_EXECUTABLE", otherwise="ssh") or "ssh",
+        arguments=(
+            *_words(value("ansible_ssh_args", environment="ANSIBLE_SSH_ARGS", otherwise=_configured("ssh_args"))),
+            *(word for option in options if option for word in ("-o", option)),
+            *_words(value("ansible_ssh_common_args", environment="ANSIBLE_SSH_COMMON_ARGS")),
+            *_words(value("ansible_ssh_extra_args", environment="ANSIBLE_SSH_EXTRA_ARGS")),
+        ),
+        address=value("ansible_ssh_host") or value("ansible_host") or host.name,
+        user=user,
+        key=key,
+        password=password,
+        become=method if _true(host, "ansible_become") else "no",
+        become_program=value("ansible_sudo_exe", "ansible_become_exe", environment="ANSIBLE_BECOME_EXE") or "sudo",
+        become_password=become_password,
+        python=value("ansible_python_interpreter", environment="ANSIBLE_PYTHON_INTERPRETER"),
     )
 
 
@@ -93,75 +177,49 @@ def route_to(host: Host) -> Route:
     Raises:
         RouteError: When it is written in a way that ssh does not understand.
     """
-
-    def variable(*names: str) -> str:
-        found = (host.variables[name] for name in names if host.variables.get(name))
-        return _text(next(found, ""), host.directory) or ""
-
-    address = variable("ansible_host", "ansible_ssh_host") or host.name
-    key = variable("ansible_ssh_private_key_file", "ansible_private_key_file") or os.environ.get(
-        "ANSIBLE_PRIVATE_KEY_FILE", ""
-    )
-    if key and not Path(key).expanduser().is_file():
-        raise RouteError(f"the key file {key} does not exist", "correct ansible_ssh_private_key_file")
-    verified = str(host.variables.get("ansible_host_key_checking", "true")).lower() not in {"false", "no"}
-    options = {
-        "StrictHostKeyChecking": "" if verified else "no",
-        "Port": variable("ansible_port", "ansible_ssh_port"),
-        "IdentityFile": f'"{Path(key).expanduser()}"' if key else "",
-        "User": variable("ansible_user", "ansible_ssh_user") or os.environ.get("ANSIBLE_REMOTE_USER", ""),
-    }
-    # ssh takes the first value it meets, and this is the order in which Ansible hands them over.
-    arguments = [
-        *_words(variable("ansible_ssh_args")),
-        *(word for name, value in options.items() if value for word in ("-o", f"{name}={value}")),
-        *_words(variable("ansible_ssh_common_args")),
-        *_words(variable("ansible_ssh_extra_args")),
-    ]
-    settings = _settings(arguments, address)
-    real_address, port = settings["hostname"][0], int(settings["port"][0])
+    login = login_to(host)
+    settings = _settings(login)
+    address, port = settings["hostname"][0], int(settings["port"][0])
     user = settings.get("user", [getpass.getuser()])[0]
-    proxy, bastion, detour = _proxy(settings, f"[{real_address}]:{port}", _config(arguments))
-    replaced = {"%h": real_address, "%p": str(port), "%r": user, "%n": address, "%%": "%"}
-    become = str(host.variables.get("ansible_become", "true")).lower() not in {"false", "no"}
-    secret = next((host.variables[name] for name in _BECOME_PASSWORDS if host.variables.get(name)), None)
-    become_password = _from_file("ANSIBLE_BECOME_PASSWORD_FILE") if secret is None else _text(secret, host.directory)
-    method = variable("ansible_become_method") or "sudo"
-    if secret is not None and become_password is None:
-        method = ""
+    proxy, bastion, detour = _proxy(settings, f"[{address}]:{port}", _config(login.arguments))
+    replaced = {"%h": address, "%p": str(port), "%r": user, "%n": login.address, "%%": "%"}
     return Route(
         name=host.name,
-        address=real_address,
+        address=address,
         port=port,
         user=user,
-        key_files=tuple(
-            path for path in map(_expanded, [key] if key else settings.get("identityfile", [])) if path.is_file()
-        ),
-        password=variable("ansible_password", "ansible_ssh_pass", "ansible_ssh_password")
-        or _from_file("ANSIBLE_CONNECTION_PASSWORD_FILE"),
         known_hosts=tuple(
             path for kind in ("user", "global") for path in _paths(settings.get(f"{kind}knownhostsfile", [""])[0])
         ),
         alias=settings.get("hostkeyalias", [""])[0],
-        accept_unknown=settings["stricthostkeychecking"][0] in {"false", "no", "off", "accept-new"},
         proxy=re.sub("%[hprn%]", lambda found: replaced[found[0]], proxy),
         bastion=bastion,
         detour=detour,
-        become=method if become else "no",
-        become_password=become_password,
-        python=variable("ansible_python_interpreter"),
     )
 
 
-def _settings(arguments: Sequence[str], address: str) -> Mapping[str, list[str]]:
+def _true(host: Host, name: str) -> bool:
+    return str(host.variables.get(name, "true")).lower() not in {"false", "no", "off", "0", "n", "f"}
+
+
+@cache
+def _configured(name: str) -> str:
+    """Return a setting of the section ssh_connection of the ansible.cfg that a run is started with."""
+    parser = ConfigParser(interpolation=None)
+    parser.read(content_root() / "ansible.cfg", encoding="utf-8")
+    return parser.get("ssh_connection", name, fallback="")
+
+
+def _settings(login: Login) -> Mapping[str, list[str]]:
     """Let ssh say what it makes of its arguments and its configuration; names are in lower case."""
+    address = login.address
     try:
         done = subprocess.run(
-            ["ssh", "-G", *arguments, "--", address],
+            [login.program, "-G", *login.arguments, "--", address],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS, check=False,
         )  # fmt: skip
     except FileNotFoundError:
-        raise RouteError("there is no ssh on this machine", "install it (package openssh-client)") from None
+        raise no_ssh(login) from None
     except subprocess.TimeoutExpired:
         raise RouteError(f"ssh does not say within {_SECONDS} s how it gets there", f"try `ssh -G {address}`") from None
     if done.returncode:
@@ -173,6 +231,12 @@ def _settings(arguments: Sequence[str], address: str) -> Mapping[str, list[str]]
     for name, _, value in (line.partition(" ") for line in done.stdout.splitlines()):
         settings.setdefault(name.lower(), []).append(value)
     return settings
+
+
+def no_ssh(login: Login) -> RouteError:
+    """Return what to say when the program of a login is not there."""
+    fix = "install it (package openssh-client)" if login.program == "ssh" else "correct ansible_ssh_executable"
+    return RouteError(f"there is no {login.program} on this machine", fix)
 
 
 def _config(arguments: Sequence[str]) -> list[str]:

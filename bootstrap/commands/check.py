@@ -6,4 +6,5 @@ from bootstrap.ports import Request, Tools
 
 def check(request: Request, tools: Tools) -> int:
     """Report what stands in the way of `up`."""
-    return play(request, tools, validated(request, tools, manifests=True, images=True))
+    cluster = validated(request, tools, manifests=True, images=True)
+    return play(request, tools, cluster, variables={"findings_are_shown": True})

@@ -6,6 +6,8 @@ from typing import Any
 from bootstrap.errors import InventoryError, UsageError
 from bootstrap.model.cluster import Cluster, Host, cluster_from, limit_hosts, minikube_from
 from bootstrap.model.events import Event, event_data
+from bootstrap.model.probe import ProbeResult
+from bootstrap.model.report import shortened
 from bootstrap.model.summary import summarize
 from bootstrap.model.validation import validate, validate_minikube
 from bootstrap.ports import Playbook, Request, Tools
@@ -59,6 +61,9 @@ def play(request: Request, tools: Tools, cluster: Cluster, *, variables: Mapping
         tools.reporter.finish(summary)
         return summary.exit_code
     tools.reporter.set_aside(lost)
+    slow = [result for result in results if result.slow]
+    if slow:
+        tools.reporter.note(_slowly(slow))
     asked = [host.name for host in consulted if host.name not in unreachable]
     # One of them is enough: that others are lost is no failure of this run.
     for host in consulted:
@@ -83,6 +88,7 @@ def play(request: Request, tools: Tools, cluster: Cluster, *, variables: Mapping
         else (),
         forks=min(50, max(10, len(names))),
         verbosity=request.verbosity,
+        login_seconds=max((3 * round(result.seconds) for result in slow), default=0),
     )
     outcome = tools.runner.run(playbook, log=run.log, handle=handle, notify=tools.reporter.note)
     summary = summarize(
@@ -99,6 +105,15 @@ def play(request: Request, tools: Tools, cluster: Cluster, *, variables: Mapping
     run.finish(summary, events)
     tools.reporter.finish(summary)
     return summary.exit_code
+
+
+def _slowly(slow: Sequence[ProbeResult]) -> str:
+    names = shortened([result.host for result in slow])
+    seconds = max(result.seconds for result in slow)
+    return (
+        f"{names}: reached, but slowly: the login takes {seconds:.0f} s. Does sshd there wait for name servers that do "
+        "not answer? (`UseDNS no`, or correct /etc/resolv.conf)"
+    )
 
 
 def _chosen(request: Request, cluster: Cluster) -> tuple[Host, ...]:

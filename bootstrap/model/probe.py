@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+SLOW_SECONDS = 8
+"""A login that takes longer is told: Ansible itself waits for ten seconds."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeResult:
@@ -10,11 +13,18 @@ class ProbeResult:
     host: str
     problem: str = ""
     fix: str = ""
+    seconds: float = 0.0
+    """How long the login took."""
 
     @property
     def ok(self) -> bool:
         """Whether Ansible can work there."""
         return not self.problem
+
+    @property
+    def slow(self) -> bool:
+        """Whether it is reached, but so late that Ansible needs more patience."""
+        return self.ok and self.seconds >= SLOW_SECONDS
 
     @property
     def sentence(self) -> str:

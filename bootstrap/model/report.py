@@ -1,7 +1,8 @@
 """What a person reads at the end of a command."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 
+from bootstrap.model.events import Finding
 from bootstrap.model.summary import (
     APP,
     APP_FAILED,
@@ -16,6 +17,10 @@ from bootstrap.model.summary import (
 )
 
 _ADMIN = "/etc/kubernetes/admin.conf"
+_MANY = 3
+"""What so many hosts have is told once for all of them."""
+_NAMED = 5
+"""So many of many names are shown."""
 
 
 def report(summary: Summary) -> list[str]:
@@ -30,28 +35,62 @@ def report(summary: Summary) -> list[str]:
     ]
 
 
+def shortened(hosts: Sequence[str]) -> str:
+    """Return the names of hosts; of many, the first few and how many there are."""
+    if len(hosts) <= _NAMED + 1:
+        return ", ".join(hosts)
+    return f"{', '.join(hosts[:_NAMED])} and {len(hosts) - _NAMED} more"
+
+
+def folded[Who, Said: Hashable](pairs: Iterable[tuple[Who, Said]]) -> dict[Said, list[Who]]:
+    """Return who says the same, in the order in which it is first said."""
+    same: dict[Said, list[Who]] = {}
+    for who, said in pairs:
+        same.setdefault(said, []).append(who)
+    return same
+
+
+def _counted(hosts: Sequence[str]) -> str:
+    names = shortened(hosts)
+    return names if len(hosts) == 1 else f"{len(hosts)} hosts: {names}"
+
+
 def _findings(summary: Summary) -> Iterator[str]:
-    for host, findings in sorted(summary.findings.items()):
-        yield ""
-        yield host
-        for finding in sorted(findings, key=lambda item: (item.severity != "blocker", item.id)):
-            yield f"  {finding.severity:<8} {finding.id}: {finding.evidence}"
-            yield f"           fix: {finding.fix}"
+    """First what many hosts have, once; then of each host what is left."""
+    findings = dict(sorted(summary.findings.items()))
+    everyone = folded((host, finding) for host, found in findings.items() for finding in dict.fromkeys(found))
+    shared = {finding: hosts for finding, hosts in everyone.items() if len(hosts) >= _MANY}
+    by_hosts = folded((finding, _counted(hosts)) for finding, hosts in shared.items())
+    for heading, same in by_hosts.items():
+        yield from _block(heading, same)
+    for host, found in findings.items():
+        yield from _block(host, [finding for finding in found if finding not in shared])
+
+
+def _block(heading: str, findings: Sequence[Finding]) -> Iterator[str]:
+    if not findings:
+        return
+    yield ""
+    yield heading
+    for finding in sorted(findings, key=lambda item: (item.severity != "blocker", item.id)):
+        yield f"  {finding.severity:<8} {finding.id}: {finding.evidence}"
+        yield f"           fix: {finding.fix}"
 
 
 def _failures(summary: Summary) -> Iterator[str]:
-    for failure in summary.failures:
+    same = folded((failure.host, (failure.stage, failure.task, failure.message)) for failure in summary.failures)
+    for (stage, task, message), hosts in same.items():
         yield ""
-        if failure.stage == APP and summary.app is not None and summary.app.cause:
+        if stage == APP and summary.app is not None and summary.app.cause:
             # Where Ansible noticed does not matter to anybody here; the cause does.
             yield f"FAILED  app: {summary.app.cause}"
             yield from (f"  {line}" for line in summary.app.evidence)
         else:
-            yield f"FAILED  {failure.host} · {failure.stage} · {failure.task}"
-            yield from (f"  {line}" for line in failure.message.splitlines())
-    for host, why in sorted(summary.unreachable.items()):
+            yield f"FAILED  {_counted(hosts)} · {stage} · {task}"
+            yield from (f"  {line}" for line in message.splitlines())
+    for why, hosts in folded(sorted(summary.unreachable.items())).items():
         yield ""
-        yield f"UNREACHABLE  {host}"
+        yield f"UNREACHABLE  {_counted(hosts)}"
         yield f"  {why}"
     if summary.exit_code == BUG or (summary.exit_code == STEP_FAILED and not summary.failures):
         yield from (f"ERROR  {text}" for text in summary.errors or ("Ansible ended without saying why",))
@@ -112,14 +151,14 @@ def _verdict(summary: Summary) -> Iterator[str]:
 def _sentence(summary: Summary) -> str:  # noqa: PLR0911 - one return an exit code
     seconds = f"{summary.seconds:.0f} s"
     again = f" and run `kubestrap {summary.command}` again"
-    hosts = ", ".join(sorted({failure.host for failure in summary.failures} | set(summary.unreachable)))
+    hosts = shortened(sorted({failure.host for failure in summary.failures} | set(summary.unreachable)))
     match summary.exit_code:
         case 0:
             return _done(summary, seconds)
         case x if x == BLOCKED:
             return f"{_count(summary.blockers, 'blocker')}: fix what is said above{again}. {seconds}."
         case x if x == UNREACHABLE:
-            return f"Not done: {', '.join(sorted(summary.unreachable))} cannot be reached. {seconds}."
+            return f"Not done: {shortened(sorted(summary.unreachable))} cannot be reached. {seconds}."
         case x if x == HOSTS_SET_ASIDE:
             return f"Done, but without {hosts}: fix what is said above{again}. {seconds}."
         case x if x == APP_FAILED:

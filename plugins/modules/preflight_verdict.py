@@ -5,10 +5,10 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: preflight_verdict
-short_description: Compare hosts with each other, and stop those that cannot become nodes
+short_description: Stop a host that cannot become a node
 description:
-  - Adds what only shows in comparison (two hosts with one name or one machine ID, a node of another cluster, an even
-    number of control planes) to the findings of M(kubestrap.cluster.preflight), and fails when anything blocks.
+  - Adds what only shows in comparison, as M(kubestrap.cluster.preflight_comparison) tells it, to the findings of
+    M(kubestrap.cluster.preflight), and fails when anything blocks.
 version_added: 0.1.0
 author: kubestrap contributors
 options:
@@ -17,14 +17,10 @@ options:
     type: list
     elements: dict
     required: true
-  api_endpoint:
-    description: C(name:port) of the Kubernetes API, when the user gives one.
-    type: str
-    default: ""
-  required_hosts:
-    description: All control planes, by their names in the inventory.
+  compared:
+    description: What M(kubestrap.cluster.preflight_comparison) found on this host.
     type: list
-    elements: str
+    elements: dict
     default: []
   load_balancer_addresses:
     description: Ranges (FIRST-LAST) and networks that are to be handed out, which no host may have.

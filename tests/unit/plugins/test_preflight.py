@@ -1,11 +1,10 @@
+import time
 from typing import Any
 
 import pytest
-from ansible_collections.kubestrap.cluster.plugins.action.preflight_verdict import (
-    compare_control_planes,
-    compare_hosts,
-    in_pool,
-)
+from ansible_collections.kubestrap.cluster.plugins.action.preflight_comparison import compare
+from ansible_collections.kubestrap.cluster.plugins.action.preflight_report import verdict
+from ansible_collections.kubestrap.cluster.plugins.action.preflight_verdict import in_pool
 from ansible_collections.kubestrap.cluster.plugins.modules.preflight import parse_server
 
 
@@ -27,7 +26,7 @@ def host(name: str, *, control_plane: bool = False, **facts: Any) -> dict[str, A
 
 
 def ids(host_name: str, facts: dict[str, Any], api_endpoint: str = "") -> list[str]:
-    return [finding["id"] for finding in compare_hosts(host_name, facts, api_endpoint)]
+    return [finding["id"] for finding in compare(facts, [], api_endpoint).get(host_name, [])]
 
 
 def test_different_hosts_go_together() -> None:
@@ -53,8 +52,33 @@ def test_node_of_another_cluster_is_told_unless_the_address_is_declared() -> Non
 
 
 def test_evidence_names_the_other_host() -> None:
-    findings = compare_hosts("a", {"a": host("x", machine_id="1"), "b": host("x", machine_id="2")}, "")
-    assert "b" in findings[0]["evidence"].split()[-1]
+    findings = compare({"a": host("x", machine_id="1"), "b": host("x", machine_id="2")}, [], "")
+    assert "b" in findings["a"][0]["evidence"].split()[-1]
+    assert findings["a"][0]["severity"] == "blocker"
+
+
+def test_a_rack_of_clones_is_told_in_linear_time_and_few_words() -> None:
+    facts = {f"h{number}": host("same", machine_id=f"{number}") for number in range(20_000)}
+    began = time.process_time()
+    findings = compare(facts, ["h0"], "")
+    # Each with each would be minutes.
+    assert time.process_time() - began < 5
+    assert findings["h0"][0]["evidence"] == ("The host is called same, and so does h1, h2, h3, h4, h5 and 19994 more.")
+    assert "h0" in findings["h19999"][0]["evidence"]
+
+
+def test_report_of_many_hosts_says_the_same_once() -> None:
+    blocker = {"id": "swap-on", "severity": "blocker", "evidence": "Swap is on.", "fix": "swapoff"}
+    warning = {**blocker, "id": "os-unproved", "severity": "warning"}
+    fine, text = verdict({f"h{number}": [blocker] for number in range(50)} | {"w": [warning]})
+    assert not fine
+    assert text.count("Swap is on.") == 2
+    assert "blocker swap-on on 50 hosts (h0, h1, h2, h3, h4 and 45 more): Swap is on." in text
+    assert text.endswith("50 blocker(s) on 50 of 51 host(s).")
+    assert verdict({"w": [warning], "x": []}) == (
+        True,
+        "warning os-unproved on w: Swap is on.\n  fix: swapoff\nNo blocker on 2 host(s), 1 warning(s).",
+    )
 
 
 PLANES = ["a", "b", "c", "d"]
@@ -62,7 +86,8 @@ PLANES = ["a", "b", "c", "d"]
 
 def together(facts: dict[str, Any], required: list[str] | None = None) -> dict[str, list[str]]:
     names = list(facts) if required is None else required
-    return {name: [finding["id"] for finding in compare_control_planes(name, facts, names)] for name in facts}
+    found = compare(facts, names, "")
+    return {name: [finding["id"] for finding in found.get(name, [])] for name in facts}
 
 
 @pytest.mark.parametrize(
@@ -76,7 +101,7 @@ def test_even_number_of_control_planes_is_told_once(count: int, told: list[str])
 
 
 def test_warning_says_what_even_numbers_buy() -> None:
-    two, four = (compare_control_planes("a", {"a": host("a")}, PLANES[:count])[0] for count in (2, 4))
+    two, four = (compare({"a": host("a")}, PLANES[:count], "")["a"][0] for count in (2, 4))
     assert (two["severity"], four["severity"]) == ("warning", "warning")
     assert "2 of 2, so the cluster survives the loss of none" in two["evidence"]
     assert "3 of 4, so the cluster survives no more than with 3: the loss of 1" in four["evidence"]

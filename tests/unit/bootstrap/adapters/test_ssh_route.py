@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bootstrap.adapters.ssh_route import RouteError, only_ansible_knows, route_to
+from bootstrap.adapters.ssh_route import RouteError, login_to, only_ansible_knows, route_to
 from bootstrap.model.cluster import Host
 
 # Whatever the tester's own configuration says.
@@ -20,20 +20,19 @@ def host(**variables):
 def test_standard_variables(tmp_path):
     key = tmp_path / "a key"
     key.touch()
-    route = route_to(
-        host(
-            ansible_port=2222,
-            ansible_user="deploy",
-            ansible_ssh_private_key_file=str(key),
-            ansible_become_pass="secret",  # noqa: S106
-            ansible_ssh_common_args='-o UserKnownHostsFile="/srv/a b" -o StrictHostKeyChecking=yes',
-        )
+    site = host(
+        ansible_port=2222,
+        ansible_user="deploy",
+        ansible_ssh_private_key_file=str(key),
+        ansible_become_pass="secret",  # noqa: S106
+        ansible_ssh_common_args='-o UserKnownHostsFile="/srv/a b" -o StrictHostKeyChecking=yes',
     )
+    route, login = route_to(site), login_to(site)
     assert (route.address, route.port, route.user) == ("192.0.2.11", 2222, "deploy")
-    assert route.key_files == (key,)
-    assert route.become_password == "secret"  # noqa: S105
+    assert f'IdentityFile="{key}"' in login.arguments
+    assert login.become_password == "secret"  # noqa: S105
     assert route.known_hosts[0] == Path("/srv/a b")
-    assert not route.accept_unknown
+    assert "StrictHostKeyChecking=no" not in login.arguments
     assert route.places == ("[192.0.2.11]:2222", "192.0.2.11")
     assert route.by_hand == "ssh -p 2222 deploy@192.0.2.11"
     assert not route.proxy
@@ -80,7 +79,7 @@ def test_proxy_command_is_kept_but_tells_why_it_fails():
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"ansible_ssh_private_key_file": "/nope"}, "/nope does not exist"),
+        ({"ansible_ssh_executable": "/nope/ssh"}, "no /nope/ssh on this machine"),
         ({"ansible_ssh_common_args": "-o 'Foo=1"}, "No closing quotation"),
         ({"ansible_ssh_common_args": "-o Foo=1"}, "Bad configuration option"),
     ],
@@ -98,7 +97,7 @@ def test_what_only_ansible_knows():
     # The rest can be tried.
     encrypted = host(ansible_become_password=vault)
     assert not only_ansible_knows(encrypted)
-    assert (route_to(encrypted).become, route_to(encrypted).become_password) == ("", None)
+    assert (login_to(encrypted).become, login_to(encrypted).become_password) == ("", None)
 
 
 @pytest.mark.parametrize("executable", [False, True])
@@ -107,7 +106,43 @@ def test_passwords_from_files(tmp_path, monkeypatch, executable):
     path.write_text("#!/bin/sh\necho 'from file'\n" if executable else "from file\n")
     path.chmod(0o700 if executable else 0o600)
     monkeypatch.setenv("ANSIBLE_BECOME_PASSWORD_FILE", str(path))
-    assert route_to(host()).become_password == "from file"  # noqa: S105
+    assert login_to(host()).become_password == "from file"  # noqa: S105
     typed = host(ansible_become_password={"__ansible_unsafe": "{{x}}"})
     assert not only_ansible_knows(typed)
-    assert (route_to(typed).become, route_to(typed).become_password) == ("sudo", "{{x}}")
+    assert (login_to(typed).become, login_to(typed).become_password) == ("sudo", "{{x}}")
+
+
+def test_options_are_those_of_ansible_in_its_order(monkeypatch):
+    site = host(
+        ansible_port=2222,
+        ansible_user="deploy",
+        ansible_private_key_file="/k/%h",
+        ansible_host_key_checking=False,
+        ansible_ssh_common_args="-o Common=1",
+        ansible_ssh_extra_args="-o Extra=1",
+    )
+    monkeypatch.setenv("ANSIBLE_SSH_COMMON_ARGS", "-o Environment=1")
+    words = [word for word in login_to(site).arguments if word != "-o"]
+    assert words == [
+        "-F", "/dev/null", "StrictHostKeyChecking=no", "Port=2222", 'IdentityFile="/k/%h"',
+        "KbdInteractiveAuthentication=no", "PreferredAuthentications=gssapi-with-mic,gssapi-keyex,hostbased,publickey",
+        "PasswordAuthentication=no", 'User="deploy"', "Common=1", "Extra=1",
+    ]  # fmt: skip
+    assert not login_to(site).missing_key
+
+
+def test_what_the_inventory_leaves_open_comes_from_the_environment_or_our_configuration(monkeypatch):
+    bare = Host(name="cp1", role="control_plane", variables={}, directory=Path("/srv"))
+    assert "ServerAliveInterval=15" in login_to(bare).arguments
+    for name, text in {"COMMON_ARGS": "-o Environment=1", "EXECUTABLE": "/opt/ssh"}.items():
+        monkeypatch.setenv(f"ANSIBLE_SSH_{name}", text)
+    monkeypatch.setenv("ANSIBLE_REMOTE_USER", "ops")
+    login = login_to(bare)
+    assert (login.program, login.user, login.address) == ("/opt/ssh", "ops", "cp1")
+    assert "Environment=1" in login.arguments
+
+
+def test_a_password_lets_ssh_ask_for_it():
+    login = login_to(host(ansible_password="x"))  # noqa: S106
+    assert "NumberOfPasswordPrompts=1" in login.arguments
+    assert "PasswordAuthentication=no" not in login.arguments

@@ -216,3 +216,16 @@ def test_without_a_host_for_minikube_nothing_starts():
         minikube.up(request("minikube up"), world.tools())
     assert "the group minikube has no host" in caught.value.details[0]
     assert world.played == []
+
+
+def test_a_slow_login_is_told_and_gets_patience():
+    world = World()
+    notes = []
+    tools = world.tools()
+    tools.reporter.note = notes.append
+    tools.hosts.probe = lambda hosts: tuple(
+        ProbeResult(host=host.name, seconds=25.0 if host.name == "w1" else 0.3) for host in hosts
+    )
+    assert up.up(request(), tools) == 0
+    assert world.played[0].login_seconds == 75
+    assert notes[0].startswith("w1: reached, but slowly: the login takes 25 s")

@@ -169,3 +169,22 @@ def test_report_groups_findings_by_host_with_the_fix():
 
 def test_started_task_alone_is_no_result():
     assert run(TaskStarted(host="cp", stage="a", task="Do", at=0)).stages == ()
+
+
+def test_what_many_hosts_have_is_told_once_with_the_count():
+    names = [f"w{number:02}" for number in range(1, 21)]
+    own = Finding(id="disk-full", severity="blocker", evidence="1 GiB", fix="more")
+    many = [ended(name, "preflight", findings=(BLOCKER,)) for name in names]
+    lines = report(run(*many, ended("w01", "preflight", findings=(own,)), command="check"))
+    assert sum("swap-on" in line for line in lines) == 1
+    assert "20 hosts: w01, w02, w03, w04, w05 and 15 more" in lines
+    assert lines.index("w01") > lines.index("20 hosts: w01, w02, w03, w04, w05 and 15 more")
+    assert "21 blockers" in lines[-1]
+
+
+def test_the_same_failure_and_the_same_silence_of_many_hosts_are_told_once():
+    failed = [ended(name, "docker", "failed", message="no space") for name in ("cp", "w1", "w2")]
+    lines = report(run(*failed, code=2, unreachable=dict.fromkeys(("x1", "x2"), "refused")))
+    assert "FAILED  3 hosts: cp, w1, w2 · docker · Do" in lines
+    assert "UNREACHABLE  2 hosts: x1, x2" in lines
+    assert lines.count("  no space") == lines.count("  refused") == 1
