@@ -15,6 +15,7 @@ import errno
 import hashlib
 import json
 import os
+import pwd
 import re
 import socket
 import stat
@@ -90,12 +91,13 @@ class Admin:
         return theirs is not None and ours is not None and theirs.subject == ours.subject
 
     def is_newer_than(self, user: dict[str, Any]) -> bool:
-        """Tell whether our certificate was issued after the one of an entry.
+        """Tell whether our certificate is good for longer than the one of an entry.
 
-        Each control plane has credentials of its own; the newest win, so that two of them never take turns.
+        Each control plane has credentials of its own; the longest win, so that two of them never take turns. When they
+        were issued says nothing: kubeadm writes the day the CA was made.
         """
         theirs, ours = _certificate(str(user["client-certificate-data"])), _certificate(self.certificate)
-        return theirs is not None and ours is not None and ours.issued > theirs.issued
+        return theirs is not None and ours is not None and ours.expires > theirs.expires
 
 
 @dataclass(frozen=True)
@@ -552,6 +554,7 @@ def _back_up(path: str, text: str, *, always: bool) -> None:
         try:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(text.encode())
+                stream.flush()
                 _keep_owner(handle, target.stat())
                 _sync(stream.fileno())
         except BaseException:
@@ -647,8 +650,16 @@ def _whose(path: str, error: OSError) -> str:
             owner = real.stat().st_uid
             if owner != os.geteuid():
                 link = f", where {one} leads to," if real != one else ""
-                return f" as user {os.geteuid()}: {real}{link} belongs to user {owner}. Give it to them, or move it"
+                whose = f"{real}{link} belongs to {_name(owner)}"
+                return f" for the user {_name(os.geteuid())}: {whose}. Give it to them, or move it"
     return ""
+
+
+def _name(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
 
 
 # Identity
@@ -657,7 +668,7 @@ def _whose(path: str, error: OSError) -> str:
 @dataclass(frozen=True)
 class _Certificate:
     subject: bytes
-    issued: str
+    expires: str
 
 
 def _text(value: Any) -> str:
@@ -697,15 +708,15 @@ def _der(data: str) -> bytes:
 
 
 def _certificate(data: str) -> Optional[_Certificate]:
-    """Return who an X.509 certificate is for, and since when (RFC 5280, 4.1); None when it is none."""
+    """Return who an X.509 certificate is for, and until when (RFC 5280, 4.1); None when it is none."""
     try:
         fields = _elements(_elements(_elements(_der(data))[0][1])[0][1])
         # The version is not always there; then come serial number, algorithm, issuer, validity, subject.
         _, _, _, validity, subject = fields[1:6] if fields[0][0] == 0xA0 else fields[:5]  # noqa: PLR2004 - its tag
-        kind, issued = _elements(validity[1])[0]
+        kind, expires = _elements(validity[1])[1]
     except (IndexError, ValueError):
         return None
-    text = issued.decode("ascii", "replace")
+    text = expires.decode("ascii", "replace")
     # UTCTime has two digits of the year.
     century = ("19" if text[:2] >= "50" else "20") if kind == 0x17 else ""  # noqa: PLR2004 - its tag
     return _Certificate(subject[1], century + text)

@@ -36,6 +36,7 @@ CLAIMS = {
         "multi-cloud / hybrid",
         "local image, `imagePullPolicy: Never`",
     ),
+    "What is yours stays": ("kubeconfig: another cluster's entries",),
     "Why an app does not answer": (
         "wrong image name",
         "image missing on one node",

@@ -101,7 +101,7 @@ x-unknown: 12:30:10
 """
 
 
-def certificate(common_name: str = "kubernetes-admin", issued: int = 2026) -> str:
+def certificate(common_name: str = "kubernetes-admin", expires: int = 2030) -> str:
     """PEM in Base64, as kubeconfig files have it."""
     name = x509.Name(
         [
@@ -109,7 +109,8 @@ def certificate(common_name: str = "kubernetes-admin", issued: int = 2026) -> st
             x509.NameAttribute(NameOID.COMMON_NAME, common_name),
         ]
     )
-    start = dt.datetime(issued, 1, 1, tzinfo=dt.UTC)
+    # As kubeadm does it: issued when the CA was.
+    start = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     built = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -117,7 +118,7 @@ def certificate(common_name: str = "kubernetes-admin", issued: int = 2026) -> st
         .public_key(KEY.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(start)
-        .not_valid_after(start + dt.timedelta(days=36500))
+        .not_valid_after(dt.datetime(expires, 1, 1, tzinfo=dt.UTC))
         .sign(KEY, hashes.SHA256())
     )
     return base64.b64encode(built.public_bytes(serialization.Encoding.PEM)).decode()
@@ -128,7 +129,7 @@ ADMIN = Admin(server=SERVER, authority=CA, certificate=CERTIFICATE, key="a2V5", 
 
 
 def renewed(admin: Admin = ADMIN) -> Admin:
-    return replace(admin, certificate=certificate(issued=2060), key="bmV3")
+    return replace(admin, certificate=certificate(expires=2060), key="bmV3")
 
 
 def converge(path: Path | list[Path], name: str = "kubernetes", admin: Admin = ADMIN, **options: Any) -> Converged:
@@ -638,6 +639,8 @@ def test_nothing_is_followed_out_of_a_home(tmp_path: Path, trap: Callable[[Path,
     with pytest.raises(homes.HomeError, match=r"\.kube") as told:
         on_host(user)
     assert "root:secret" not in str(told.value)
+    if trap is _of_root:
+        assert "belongs to root" in str(told.value)
     assert [(one, one.lstat().st_mtime_ns) for one in (outside, outside / "secret")] == before
     # Nor when root is the operator, with the home of somebody else.
     owner = homes.owner_of(f"{user.pw_dir}/.kube/config")
@@ -646,6 +649,16 @@ def test_nothing_is_followed_out_of_a_home(tmp_path: Path, trap: Callable[[Path,
     with pytest.raises(homes.HomeError):
         homes.as_user(owner, lambda: converge(Path(user.pw_dir, ".kube/config")).changed)
     assert [(one, one.lstat().st_mtime_ns) for one in (outside, outside / "secret")] == before
+
+
+@as_root
+def test_root_with_another_persons_home_writes_as_that_person(tmp_path: Path) -> None:
+    path = Path(home_of_nobody(tmp_path).pw_dir, ".kube/config")
+    owner = homes.owner_of(str(path))
+    assert owner is not None
+    assert homes.as_user(owner, lambda: converge(path).changed)
+    assert {one.stat().st_uid for one in (path, path.parent)} == {NOBODY.pw_uid}
+    assert homes.as_user(owner, lambda: converge(path).changed) is False
 
 
 def test_a_path_of_root_only_is_written_as_root() -> None:
