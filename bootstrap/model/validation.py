@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
 from typing import Any
+from urllib.parse import quote
 
 from bootstrap.model.cluster import CONTROL_PLANE_GROUP, MINIKUBE_GROUP, WORKERS_GROUP, Inventory
 from bootstrap.model.variables import Declaration, is_template, name_problem, value_problem
@@ -17,6 +18,7 @@ NODE_PREFIX = 24
 
 MOST_PATIENCE = 20
 
+_LAST_PORT = 65535
 _POOL = "cluster_metallb_addresses"
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _HOST = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*"
@@ -344,15 +346,48 @@ def _node_address_problem(value: Any) -> str | None:
 
 
 def _proxy_problem(value: Any) -> str | None:
-    # Not shown: there may be a password in it.
-    return (
-        None
-        if re.fullmatch(
-            r"|http://([^\s\"'\\/@:]+(:[^\s\"'\\/@]*)?@)?([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:\d{1,5})?/?", str(value)
-        )
-        else "must be the address of a proxy, http://name:port or http://user:password@name:port; "
-        "write %40 for an @ and %2F for a / in the password"
-    )
+    reason = _proxy_reason(str(value)) if value != "" else ""
+    # The value is not shown: there may be a password in it, and where it is badly written, nobody knows where.
+    shape = "must be the address of a proxy, http://name:port or http://user:password@name:port"
+    return f"{shape}; {reason}" if reason else None
+
+
+def _proxy_reason(value: str) -> str:
+    """What to write otherwise; hosts take an address by the same rule (module_utils/proxy.py)."""
+    scheme, mark, rest = value.partition("://")
+    if re.search(r"\s", value):
+        return "take out blanks and line breaks, or write %20 for a blank of the password"
+    if not mark or scheme != "http":
+        wrong = {
+            "https": "it begins with https://, and hosts speak plain HTTP to a proxy",
+            "HTTP": "write http in small",
+        }
+        return wrong.get(scheme, "it must begin with http://") if mark else "it must begin with http://"
+    login, at, place = rest.rpartition("@")
+    odd = dict.fromkeys(re.findall(r"[^A-Za-z0-9._~!$&()*+,;=:%-]|%(?![0-9A-Fa-f]{2})", login)) if at else {}
+    if odd:
+        told = " and ".join(f"{quote(one, safe='')} for {one}" for one in odd)
+        return f"write {told} in user and password"
+    return _place_reason(place.removesuffix("/"))
+
+
+def _place_reason(place: str) -> str:
+    if re.search(r"[/?#]", place):
+        return "it must end after the port; in user and password write %2F for /, %3F for ? and %23 for #"
+    found = re.fullmatch(r"(\[.*\]|[^:]*)(?::([^:]*))?", place)
+    if not found:
+        return "an IPv6 address needs brackets, [fd00::1]:3128, and user:password an @ behind it"
+    name, port = found[1], "80" if found[2] is None else found[2]
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", name) and not _is_ipv6_in_brackets(name):
+        return "it needs the name of a host, an IPv4 address, or an IPv6 address in brackets"
+    if not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) <= _LAST_PORT:
+        return "its port must be a number from 1 to 65535; user:password needs an @ behind it"
+    return ""
+
+
+def _is_ipv6_in_brackets(name: str) -> bool:
+    address = _address(name[1:-1]) if name.startswith("[") and name.endswith("]") else None
+    return address is not None and address.version == 6  # noqa: PLR2004
 
 
 def _mirrors_problem(value: Mapping[str, Any]) -> str | None:
@@ -379,10 +414,37 @@ def _credentials_problem(value: Mapping[str, Any]) -> str | None:
 
 
 def _no_proxy_problem(value: Any) -> str | None:
-    wrong = next(
-        (entry for entry in value if not re.fullmatch(r"[^\s,:/\"'\\]+(/\d+)?|[0-9A-Fa-f:]+(/\d+)?", str(entry))), None
+    for entry in map(str, value):
+        if reason := _no_proxy_reason(entry):
+            return f"has {entry.rpartition('@')[2]!r}, {reason}"
+    return None
+
+
+def _no_proxy_reason(entry: str) -> str:
+    """Why Go's programs (Docker, containerd) would make nothing of an entry: golang.org/x/net/http/httpproxy."""
+    brackets = re.fullmatch(r"\[([^]]*)\](:\d{1,5})?", entry)
+    ipv6 = brackets is not None and _is_ipv6_in_brackets(f"[{brackets[1]}]")
+    good = _address(entry) is not None or entry == "*" or re.fullmatch(r"(\*?\.)?[^\s:*@\[\]]+(:\d{1,5})?", entry)
+    mistakes = (
+        (re.search(r"[\s,\"'\\]", entry), "which is more than one name; make an item of the list of each"),
+        ("://" in entry, "which is no name, domain, address or network; leave out what is before and after the name"),
+        ("/" in entry and not _is_network(entry), "which is no network such as 10.0.0.0/8"),
+        (ipv6 and brackets and not brackets[2], f"which matches nothing; write {entry.strip('[]')}, without brackets"),
+        (
+            entry.startswith("[") and not ipv6,
+            "which is no address; write an IPv6 address such as fd00::1, or [fd00::1]:443 for one port",
+        ),
+        ("/" not in entry and not ipv6 and not good, "which is no name, domain (.example.com), address or network"),
     )
-    return None if wrong is None else f"has {wrong!r}, which is no name, domain, address or network"
+    return next((text for wrong, text in mistakes if wrong), "")
+
+
+def _is_network(entry: str) -> bool:
+    try:
+        ip_network(entry, strict=False)
+    except ValueError:
+        return False
+    return entry.rpartition("/")[2].isdigit()
 
 
 def _url_problem(value: Any) -> str | None:

@@ -123,7 +123,10 @@ def parse(content: bytes) -> dict[str, Any]:
 
 
 def merged(present: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
-    """Return what daemon.json should hold: what it holds, what Kubernetes needs, and over both what the user wants."""
+    """Return what daemon.json should hold: what it holds, what Kubernetes needs, and over both what the user wants.
+
+    A list that is wanted replaces the one that is there; only mirrors are added, before those of others.
+    """
     settings = dict(present)
     options = [option for option in present.get("exec-opts", []) if not option.startswith(f"{CGROUP_DRIVER}=")]
     settings["exec-opts"] = [*options, f"{CGROUP_DRIVER}=systemd"]
@@ -134,7 +137,11 @@ def merged(present: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
         log_options = {key: value for key, value in log_options.items() if key in LOG_OPTIONS}
     settings["log-driver"] = LOG_DRIVER
     settings["log-opts"] = {**LOG_LIMITS, **log_options}
-    return deep_merge(settings, wanted)
+    settings = deep_merge(settings, wanted)
+    if "registry-mirrors" in wanted:
+        others = [one for one in present.get("registry-mirrors", []) if one not in wanted["registry-mirrors"]]
+        settings["registry-mirrors"] = [*wanted["registry-mirrors"], *others]
+    return settings
 
 
 def without_withdrawn(present: dict[str, Any], before: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import socket
 import urllib.request
 from pathlib import Path
@@ -23,12 +24,35 @@ if TYPE_CHECKING:
 
     from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
 
+# User and password as Go and curl take them (RFC 3986, 3.2.1), but for quotes, which end a word of apt and of systemd.
+_ADDRESS = re.compile(
+    r"http://(?:(?:[A-Za-z0-9._~!$&()*+,;=:-]|%[0-9A-Fa-f]{2})*@)?(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])"
+    r"(?::(?P<port>[0-9]{1,5}))?/?"
+)
+LAST_PORT = 65535
+
+
+def address(value: Any) -> str:
+    """Return the address of a proxy; the type of a module's parameter.
+
+    Raises:
+        ValueError: It is none. What it is instead is not said: there may be a password in it.
+    """
+    found = _ADDRESS.fullmatch(str(value))
+    if str(value) and not (found and _is_place(found["host"], found["port"])):
+        raise ValueError(
+            "it must be http://name:port or http://user:password@name:port (cluster_http_proxy, cluster_https_proxy), "
+            "with %40 for an @, %23 for a #, %2F for a /, %3A for a : and %25 for a % in user or password"
+        )
+    return str(value)
+
+
 ARGUMENT = {
     "type": "dict",
     "default": {},
     "options": {
-        "http": {"type": "str", "default": "", "no_log": True},
-        "https": {"type": "str", "default": "", "no_log": True},
+        "http": {"type": address, "default": "", "no_log": True},
+        "https": {"type": address, "default": "", "no_log": True},
         "no_proxy": {"type": "list", "elements": "str", "default": []},
     },
 }
@@ -167,19 +191,25 @@ def drop_in(unit: str) -> str:
 
 def shown(address: str) -> str:
     """Return host:port of a proxy's address, which is what messages name: the rest may be a secret."""
-    parts = urlsplit(address)
-    host = parts.hostname or ""
-    return f"{f'[{host}]' if ':' in host else host}:{parts.port or {'https': 443}.get(parts.scheme, 80)}"
+    scheme, _, rest = address.rpartition("://")
+    # A person's own setting may be anything; what is before the last @ is never shown.
+    found = re.fullmatch(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?/?", rest.rpartition("@")[2])
+    return f"{found[1]}:{found[2] or {'https': 443}.get(scheme, 80)}" if found else "(not an address)"
 
 
-def is_direct(host: str, no_proxy: Iterable[str]) -> bool:
-    """Tell whether a host is reached without the proxy, by the rules Docker and containerd have for such a list."""
+def is_direct(host: str, no_proxy: Iterable[str], port: int | str = "") -> bool:
+    """Tell whether a host is reached without the proxy, by the rules of Go's programs: Docker, containerd, kubeadm.
+
+    Args:
+        host: Name or address, without brackets or with.
+        no_proxy: The entries of the list. Source of their meaning: golang.org/x/net/http/httpproxy.
+        port: Where it is asked; some entries are about one port.
+    """
     host = host.lower().strip("[]")
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return any(_names(entry.lower(), host) for entry in no_proxy)
-    return any(_holds(entry, address) for entry in no_proxy)
+    address = _ip(host)
+    if host == "localhost" or (address is not None and address.is_loopback):
+        return True
+    return any(_goes_around(entry.strip().lower(), host, address, str(port)) for entry in no_proxy)
 
 
 def without(environment: dict[str, str]) -> dict[str, str]:
@@ -204,16 +234,42 @@ def _where(address: str) -> str:
     return f"{' and '.join(names) or 'its environment'}{f' in {HOST_ENVIRONMENT}' if in_file else ''}"
 
 
-def _names(entry: str, host: str) -> bool:
+def _goes_around(entry: str, host: str, address: Any, port: str) -> bool:
+    if entry == "*":
+        return True
+    if "/" in entry:
+        return address is not None and _holds(entry, address)
+    found = re.fullmatch(r"\[(.*)\]:(\d*)|([^:]*):(\d*)", entry)
+    name, wanted_port = (found[1] or found[3] or "", found[2] or found[4] or "") if found else (entry, "")
+    if not name or wanted_port not in {"", port}:
+        return False
+    of_entry = _ip(name)
+    if of_entry is not None or address is not None:
+        return bool(of_entry == address)
     # A domain means all below it, and itself unless it starts with a dot.
-    return entry in ("*", host) or host.endswith(f".{entry.removeprefix('*').removeprefix('.')}")
+    name = name[1:] if name.startswith("*.") else name
+    return host.endswith(name) if name.startswith(".") else host == name or host.endswith(f".{name}")
 
 
 def _holds(entry: str, address: Any) -> bool:
     try:
-        return entry == "*" or address in ipaddress.ip_network(entry)
+        return address in ipaddress.ip_network(entry, strict=False)
     except ValueError:
         return False
+
+
+def _ip(text: str) -> Any:
+    """Return an address, an IPv4 one for what IPv6 writes for it; None for a name."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _is_place(host: str, port: Optional[str]) -> bool:
+    good_host = not host.startswith("[") or (":" in host and _ip(host.strip("[]")) is not None)
+    return good_host and (port is None or 0 < int(port) <= LAST_PORT)
 
 
 class _Handler(urllib.request.ProxyHandler):

@@ -36,7 +36,13 @@ CLAIMS = {
         "multi-cloud / hybrid",
         "local image, `imagePullPolicy: Never`",
     ),
-    "What is yours stays": ("kubeconfig: another cluster's entries",),
+    "What is yours stays": (
+        "kubeconfig: another cluster's entries",
+        "a container of the owner's on a Docker that is restarted",
+        "files from the future",
+        "trust taken back",
+        "containerd with a runtime for GPUs",
+    ),
     "Why an app does not answer": (
         "wrong image name",
         "image missing on one node",

@@ -51,6 +51,16 @@ def test_user_has_the_last_word_and_lists_are_replaced() -> None:
     assert settings["exec-opts"] == ["a=b"]
 
 
+def test_mirrors_come_before_those_of_others() -> None:
+    present = {"registry-mirrors": ["https://theirs.example"]}
+    wanted = {"registry-mirrors": ["https://mirror.example"]}
+    once = docker.merged(present, wanted)
+    assert once["registry-mirrors"] == ["https://mirror.example", "https://theirs.example"]
+    assert docker.merged(once, wanted) == once
+    back = docker.merged(docker.without_withdrawn(once, wanted, {}), {})
+    assert back["registry-mirrors"] == ["https://theirs.example"]
+
+
 def test_merging_again_changes_nothing() -> None:
     wanted = {"registry-mirrors": ["https://mirror.example"], "runtimes": {"x": {"path": "/x"}}}
     once = docker.merged({"log-driver": "local", "runtimes": {"y": {"path": "/y"}}}, wanted)

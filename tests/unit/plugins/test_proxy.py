@@ -80,23 +80,63 @@ def test_without_a_proxy_nothing_is_left_and_the_last_file_goes_last(changes: Ch
     assert len(changes.diff) == count
 
 
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        ("localhost", True),
-        ("10.20.30.40", True),
-        ("11.20.30.40", False),
-        ("::1", True),
-        ("kube-dns.kube-system.svc", True),
-        ("svc", False),
-        ("mirror.example", True),
-        ("a.MIRROR.example", True),
-        ("notmirror.example", False),
-        ("registry.k8s.io", False),
-    ],
-)
-def test_what_goes_around_the_proxy(host: str, *, expected: bool) -> None:
-    assert is_direct(host, ASKED["no_proxy"]) is expected
+# What Go's own code (golang.org/x/net/http/httpproxy) answers, asked once: does this list lead around the proxy?
+GO = [
+    ("localhost:80", "", True),
+    ("LOCALHOST:80", "", False),
+    ("127.0.0.1:80", "", True),
+    ("127.1.2.3:443", "", True),
+    ("::1:443", "", True),
+    ("10.1.2.3:443", "", False),
+    ("any.example:443", "*", True),
+    ("10.1.2.3:443", "*", True),
+    ("10.1.2.3:443", "10.0.0.0/8", True),
+    ("11.1.2.3:443", "10.0.0.0/8", False),
+    ("10.1.2.3:443", "10.9.9.9/8", True),
+    ("::ffff:10.1.2.3:443", "10.0.0.0/8", True),
+    ("fd00::5:443", "fd00::/8", True),
+    ("10.1.2.3:443", "10.1.2.3", True),
+    ("10.1.2.3:443", "10.1.2.3:443", True),
+    ("10.1.2.3:443", "10.1.2.3:80", False),
+    ("fd00::5:443", "fd00::5", True),
+    ("fd00::5:443", "[fd00::5]:443", True),
+    ("fd00::5:443", "[fd00::5]:80", False),
+    ("fd00::5:443", "[fd00::5]", False),
+    ("foo.example:443", "foo.example", True),
+    ("bar.foo.example:443", "foo.example", True),
+    ("barfoo.example:443", "foo.example", False),
+    ("FOO.Example:443", "foo.EXAMPLE", True),
+    ("foo.example:443", ".foo.example", False),
+    ("bar.foo.example:443", ".foo.example", True),
+    ("foo.example:443", "*.foo.example", False),
+    ("bar.foo.example:443", "*.foo.example", True),
+    ("bar.foo.example:443", "*foo.example", False),
+    ("foo.example:443", "foo.example:443", True),
+    ("foo.example:80", "foo.example:443", False),
+    ("bar.foo.example:443", ".foo.example:443", True),
+    ("foo.example:443", "foo.example:", True),
+    ("foo.example:443", ":443", False),
+    ("foo.example:443", "other, foo.example ,x", True),
+    ("foo.example:443", "", False),
+    ("10.1.2.3:443", "3", False),
+    ("10.1.2.3:443", ".3", False),
+    ("kube-dns.kube-system.svc:443", ".svc", True),
+    ("svc:443", ".svc", False),
+    ("foo.example:443", "10.0.0.0/33", False),
+]
+
+
+@pytest.mark.parametrize(("place", "entries", "expected"), GO)
+def test_what_goes_around_the_proxy_by_the_rules_of_go(place: str, entries: str, *, expected: bool) -> None:
+    host, _, port = place.rpartition(":")
+    # Go compares "localhost" as it was written; nobody means another host by LOCALHOST.
+    assert is_direct(host, entries.split(","), port) is (expected or host == "LOCALHOST")
+
+
+def test_what_goes_around_the_proxy_of_a_cluster() -> None:
+    direct = ["localhost", "10.20.30.40", "kube-dns.kube-system.svc", "a.MIRROR.example"]
+    others = ["11.20.30.40", "notmirror.example", "registry.k8s.io"]
+    assert [host for host in [*direct, *others] if is_direct(host, ASKED["no_proxy"])] == direct
 
 
 @pytest.mark.parametrize(
@@ -105,6 +145,10 @@ def test_what_goes_around_the_proxy(host: str, *, expected: bool) -> None:
         ("http://me:secret@proxy.example:3128", "proxy.example:3128"),
         ("http://proxy.example/", "proxy.example:80"),
         ("https://[fd00::1]", "[fd00::1]:443"),
+        ("http://svc:secretpart#rest@proxy:3128", "proxy:3128"),
+        ("http://svc:secretpart#rest", "(not an address)"),
+        ("me:secret", "(not an address)"),
+        ("proxy:3128", "proxy:3128"),
     ],
 )
 def test_messages_name_only_the_place(address: str, expected: str) -> None:
