@@ -109,7 +109,8 @@ def lists_are_fresh() -> bool:
     """Tell whether apt's lists were refreshed within a day."""
     if not any("_Packages" in entry.name for entry in LISTS.glob("*")):
         return False
-    return time.time() - LISTS.stat().st_mtime < LISTS_FRESH_SECONDS
+    # Lists from the future are as old as the clock was wrong: nobody knows.
+    return 0 <= time.time() - LISTS.stat().st_mtime < LISTS_FRESH_SECONDS
 
 
 def holder(path: Path) -> Optional[str]:

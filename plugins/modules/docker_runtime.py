@@ -438,9 +438,11 @@ class DockerRuntime:
         running = set() if self.module.check_mode else {one.identity for one in docker.own_containers(self.module)}
         for container in stopped:
             if container.removed:
-                self.module.warn(
-                    f"The restart of Docker ended the container {container.name} ({container.image}), which was "
-                    "started with --rm: it is gone. Start it anew."
+                self.changes.found(
+                    "container-gone",
+                    f"The restart of Docker ended the container {container.name} ({container.image}), and Docker "
+                    "removed it, because it was started with --rm.",
+                    "Start it anew.",
                 )
             elif container.identity not in running:
                 self.changes.act(
@@ -454,9 +456,11 @@ class DockerRuntime:
         command = ["timeout", docker.ANSWER_SECONDS, "docker", "start", container.identity]
         code, stdout, stderr = self.module.run_command(command)
         if code != 0:
-            self.module.warn(
+            self.changes.found(
+                "container-stopped",
                 f"The restart of Docker stopped the container {container.name} ({container.image}), and it does not "
-                f"start again: {last_lines(stderr or stdout)}"
+                f"start again: {last_lines(stderr or stdout)}",
+                f"Start it when that is put right: `docker start {container.name}`.",
             )
 
 

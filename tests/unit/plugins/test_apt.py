@@ -1,6 +1,7 @@
 """What is asked of apt, and what is made of its answers."""
 
 import fcntl
+import os
 import subprocess
 import sys
 import time
@@ -228,3 +229,12 @@ def test_a_lock_of_another_kind_keeps_apt_from_nothing(host: Path) -> None:
         fcntl.flock(stream, fcntl.LOCK_EX)
         assert apt.holder(host / "lists/lock") is None
     assert apt.holder(host / "nothing") is None
+
+
+def test_lists_from_the_future_are_not_fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apt, "LISTS", tmp_path)
+    (tmp_path / "mirror_Packages").touch()
+    assert apt.lists_are_fresh()
+    tomorrow = time.time() + 86400
+    os.utime(tmp_path, (tomorrow, tomorrow))
+    assert not apt.lists_are_fresh()
