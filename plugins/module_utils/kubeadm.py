@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.kubestrap.cluster.plugins.module_utils import credentials, proxy
-from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text, write_atomically
 from ansible_collections.kubestrap.cluster.plugins.module_utils.patience import HINT
 
 if TYPE_CHECKING:
@@ -289,6 +288,11 @@ def time_limits(patience: float) -> dict[str, str]:
     return {name: f"{round(seconds * max(patience, 1))}s" for name, seconds in TIME_LIMITS.items()}
 
 
+def most_seconds(patience: float) -> int:
+    """Return after how many seconds a kubeadm with those limits has not kept them: it hangs."""
+    return round(2 * sum(TIME_LIMITS.values()) * max(patience, 1))
+
+
 def as_documents(documents: list[dict[str, Any]]) -> str:
     """Return documents in the form kubeadm reads: YAML, of which JSON is a part."""
     return "---\n".join(json.dumps(document, indent=2, sort_keys=True) + "\n" for document in documents)
@@ -323,24 +327,6 @@ def validate(path: str) -> None:
     done = run("kubeadm", "config", "validate", "--config", path)
     if done.returncode != 0:
         raise KubeadmError(f"kubeadm does not accept its configuration: {last_lines(done.stderr, 3)}")
-
-
-def reset(cri_socket: str) -> None:
-    """Remove what an unfinished kubeadm run left.
-
-    Raises:
-        KubeadmError: when something stays behind.
-    """
-    logins = read_text(credentials.KUBELET)
-    done = run("kubeadm", "reset", "--force", "--cri-socket", cri_socket)
-    if logins is not None:
-        # kubeadm empties the directory; what comes next pulls with them.
-        write_atomically(credentials.KUBELET, logins, mode=0o600)
-    if done.returncode != 0:
-        raise KubeadmError(
-            "An earlier kubeadm run did not finish, and what it left could not be removed:\n"
-            + last_lines(done.stderr, 5)
-        )
 
 
 def pull_images(configuration: str, cri_socket: str) -> None:

@@ -9,6 +9,8 @@ short_description: Make, or revoke, what a host needs to join the cluster
 description:
   - Run on a control plane. Makes a bootstrap token that expires soon, and gives the cluster's CA. For control planes,
     also puts the certificates they share into the cluster, encrypted with a key that only the result holds.
+  - What an interrupted run made and did not take back is revoked first. Tokens of ours have IDs that begin with C(kst);
+    other tokens are left alone.
   - Reports no change, because what it makes is gone when the run ends; the result is a secret.
 author: kubestrap
 options:
@@ -38,28 +40,35 @@ certificate_key: {description: Key of the certificates., returned: with control_
 
 import datetime as dt
 import secrets
-import string
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubestrap.cluster.plugins.module_utils import kubeadm
+from ansible_collections.kubestrap.cluster.plugins.module_utils import kubeadm, tokens
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubeadm import KubeadmError, SecretFile
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import Kubectl, KubectlError, as_list
 
 CA_CERTIFICATE = "/etc/kubernetes/pki/ca.crt"
-ALPHABET = string.ascii_lowercase + string.digits
-# What kubeadm makes beside the certificates, so that a joining host may read them.
-CERTIFICATES = ("secret/kubeadm-certs", "role/kubeadm:kubeadm-certs", "rolebinding/kubeadm:kubeadm-certs")
 
 
-def new_secret(token_id: str, token_secret: str, lifetime: int) -> dict[str, object]:
-    """Return the Secret that makes a bootstrap token valid for so many seconds."""
+def new_secret(token_id: str, token_secret: str, lifetime: int, *, shares: bool = False) -> dict[str, object]:
+    """Return the Secret that makes a bootstrap token valid for so many seconds.
+
+    Args:
+        token_id: The public half of the token.
+        token_secret: The other half.
+        lifetime: Seconds.
+        shares: Whether certificates are to be shared beside it.
+    """
     expires = dt.datetime.now(dt.timezone.utc) + dt.timedelta(seconds=lifetime)
     return {
         "apiVersion": "v1",
         "kind": "Secret",
         "type": "bootstrap.kubernetes.io/token",
-        "metadata": {"name": f"bootstrap-token-{token_id}", "namespace": "kube-system"},
+        "metadata": {
+            "name": f"bootstrap-token-{token_id}",
+            "namespace": "kube-system",
+            "labels": {tokens.SHARES: "true"} if shares else {},
+        },
         "stringData": {
             "description": "One run of kubestrap",
             "token-id": token_id,
@@ -90,15 +99,6 @@ def share_certificates(kubectl: Kubectl) -> str:
     return key
 
 
-def hide_certificates(kubectl: Kubectl) -> None:
-    """Remove the certificates from the cluster, and the token kubeadm made to let them expire."""
-    names = [*CERTIFICATES]
-    owners = "jsonpath={.metadata.ownerReferences[*].name}"
-    found = kubectl.run("--namespace=kube-system", "get", CERTIFICATES[0], "--ignore-not-found", "-o", owners)
-    names += [f"secret/{name}" for name in found.split()]
-    kubectl.run("--namespace=kube-system", "delete", *names, "--ignore-not-found")
-
-
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -115,18 +115,21 @@ def main() -> None:
     kubectl = Kubectl()
     try:
         if module.params["state"] == "absent":
-            if module.params["token_id"]:
-                name = f"secret/bootstrap-token-{module.params['token_id']}"
-                kubectl.run("--namespace=kube-system", "delete", name, "--ignore-not-found")
-            if module.params["control_plane"]:
-                hide_certificates(kubectl)
+            # Empty when none was made: what an earlier run left is revoked by the next that makes one.
+            names = [f"secret/bootstrap-token-{module.params['token_id']}"] if module.params["token_id"] else []
+            if names and module.params["control_plane"]:
+                names += tokens.certificates(kubectl)
+            tokens.delete(kubectl, names)
             module.exit_json(changed=False)
         certificate = read_text(CA_CERTIFICATE)
         if certificate is None or not kubectl.ready():
             module.fail_json(msg="Nobody can join: the control plane is not up.")
-        token_id, token_secret = ("".join(secrets.choice(ALPHABET) for _ in range(count)) for count in (6, 16))
-        kubectl.run("create", "-f", "-", stdin=as_list([new_secret(token_id, token_secret, module.params["lifetime"])]))
-        certificate_key = share_certificates(kubectl) if module.params["control_plane"] else ""
+        tokens.delete(kubectl, tokens.left(kubectl))
+        token_id, token_secret = tokens.new()
+        shares = module.params["control_plane"]
+        secret = new_secret(token_id, token_secret, module.params["lifetime"], shares=shares)
+        kubectl.run("create", "-f", "-", stdin=as_list([secret]))
+        certificate_key = share_certificates(kubectl) if shares else ""
     except (KubectlError, KubeadmError) as error:
         module.fail_json(msg=f"The bootstrap token could not be made or revoked: {error}")
     module.exit_json(

@@ -9,8 +9,10 @@ short_description: Make this host the first control plane of a cluster
 description:
   - Runs C(kubeadm init) with a configuration that kubeadm has validated, and waits until the API is ready.
   - Does nothing where a control plane runs already. Finishes an init that was cut after the API came up, cleans up
-    after one that was cut before, and restarts the kubelet of a finished control plane whose API does not answer.
-    A cluster that was ever complete is never reset.
+    after one that was cut before, and brings back a finished control plane whose kubelet does not run.
+  - Only a mark that this module writes before C(kubeadm init), and that goes with its last phase, proves that an init
+    is unfinished. Without it nothing is removed. A CA of the person's in C(/etc/kubernetes/pki) is used.
+  - Bootstrap tokens that an interrupted run of ours left are revoked.
 author: kubestrap
 options:
   cluster_name: {description: Name of the cluster., type: str, default: kubernetes}
@@ -53,6 +55,11 @@ options:
     default: true
   timeout: {description: Seconds a control plane that exists may take to answer., type: int, default: 120}
   patience: {description: How many times the usual length kubeadm's time limits have., type: float, default: 1.0}
+  move_aside:
+    description: What may be moved aside on this host, by the name that the refusal to touch it gave. Empty means
+      nothing.
+    type: str
+    default: ""
   other_control_planes:
     description: Hosts that have a control plane already, by their names in the inventory. While there are any, no
       cluster is made here.
@@ -78,27 +85,34 @@ state:
 """
 
 import json
-from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubestrap.cluster.plugins.module_utils import control_plane, kubeadm
+from ansible_collections.kubestrap.cluster.plugins.module_utils import (
+    kubeadm,
+    tokens,
+    traces,
+    unfinished,
+)
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
 from ansible_collections.kubestrap.cluster.plugins.module_utils.control_plane import (
     LocalControlPlane,
+    find_state,
+    is_complete,
     local_api,
+    settle,
     split_endpoint,
 )
-from ansible_collections.kubestrap.cluster.plugins.module_utils.kubeadm import KubeadmError
-from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import ADMIN_KUBECONFIG, Kubectl, KubectlError
+from ansible_collections.kubestrap.cluster.plugins.module_utils.judgement import HOLDS, UndecidedError
+from ansible_collections.kubestrap.cluster.plugins.module_utils.kubeadm import KubeadmError, SecretFile
+from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import KubectlError
 
 CONFIGURATION = f"{kubeadm.KUBERNETES}/kubestrap/init.yaml"
-ETCD_DATA = "/var/lib/etcd/member"
 # What is left to do once the API answers; each phase may be repeated.
 DONE_BEFORE_API = "preflight,certs,kubeconfig,etcd,control-plane,kubelet-start,wait-control-plane"
 
 
-def configuration(params: dict[str, Any], version: tuple[int, int, int]) -> list[dict[str, Any]]:
+def configuration(params: dict[str, Any], version: tuple[int, int, int], token: str = "") -> list[dict[str, Any]]:
     """Return the documents `kubeadm init` reads."""
     api = "kubeadm.k8s.io/v1beta4"
     runtimes = {params["container_runtime"], *params["container_runtimes"]}
@@ -115,8 +129,9 @@ def configuration(params: dict[str, Any], version: tuple[int, int, int]) -> list
         "apiVersion": api,
         "kind": "InitConfiguration",
         "localAPIEndpoint": {"advertiseAddress": params["node_address"], "bindPort": port},
-        # The default is a day. Nobody uses this token; it is removed when init is done.
-        "bootstrapTokens": [{"ttl": "10m0s"}],
+        # The default is a day. Nobody uses this token; it is removed when init is done. Without a token given here
+        # kubeadm makes one whose ID is not ours.
+        "bootstrapTokens": [{"ttl": "10m0s", **({"token": token} if token else {})}],
         "nodeRegistration": registration,
         "patches": {"directory": kubeadm.PATCHES},
         "timeouts": kubeadm.time_limits(params["patience"]),
@@ -161,75 +176,35 @@ def configuration(params: dict[str, Any], version: tuple[int, int, int]) -> list
     return [init, cluster, kubelet, proxy]
 
 
-def find_state(kubectl: Kubectl) -> str:
-    """Return what this host is, by looking at its files and the API.
-
-    Returns:
-        `absent`; `running`; `unfinished`: the API answers, the end of init is missing; `half`: init was cut before the
-        API ever answered; `down`: a finished control plane whose API does not answer; `worker`; `etcd-only`: data of a
-        cluster that nothing else here belongs to.
-    """
-    manifests = control_plane.manifests()
-    if kubectl.usable() and control_plane.has_all_manifests() and kubectl.ready():
-        return "running" if is_complete(kubectl) else "unfinished"
-    if control_plane.was_completed():
-        return "down" if manifests or kubectl.usable() or Path(ETCD_DATA).exists() else "worker"
-    remains = [f"{kubeadm.KUBERNETES}/pki", ADMIN_KUBECONFIG, kubeadm.KUBELET_CONF, "/var/lib/kubelet/config.yaml"]
-    if manifests or any(holds_something(Path(path)) for path in remains):
-        return "half"
-    return "etcd-only" if Path(ETCD_DATA).exists() else "absent"
-
-
-def holds_something(path: Path) -> bool:
-    """Tell whether there is a file, or a directory that is not empty."""
-    return any(path.iterdir()) if path.is_dir() else path.exists()
-
-
-def is_complete(kubectl: Kubectl) -> bool:
-    """Tell whether the last things `kubeadm init` makes are there.
-
-    Not kube-proxy and CoreDNS themselves, which people may replace, but what stays when they do.
-    """
-    marks = ("configmap/kubeadm-config", "service/kube-dns", "clusterrolebinding/kubeadm:node-proxier")
-    try:
-        found = kubectl.run("--namespace=kube-system", "get", *marks, "--ignore-not-found", "-o", "name")
-        found += kubectl.run(
-            "--namespace=kube-public", "get", "configmap/cluster-info", "--ignore-not-found", "-o", "name"
-        )
-    except KubectlError:
-        return False
-    return len(found.split()) == len(marks) + 1
-
-
 class ControlPlane(LocalControlPlane):
     """The first control plane of a cluster."""
 
     def converge(self, state: str) -> None:
         """Bring the host from this state to a running control plane."""
-        if state in ("worker", "etcd-only"):
-            raise KubeadmError(REFUSALS[state])
         others = ", ".join(self.params["other_control_planes"])
         if state in ("absent", "half") and others:
             raise KubeadmError(
                 f"No cluster is made here, because there is one on {others}: its API does not answer. Bring that "
-                "control plane back, and this host joins it; or run `kubeadm reset` there if it is not needed."
+                "control plane back, and this host joins it."
             )
-        if state == "down":
-            self.changes.act("kubelet", self.restart_kubelet, before="API does not answer\n", after="restarted\n")
-            if not self.changes.module.check_mode and not is_complete(self.kubectl):
-                self.init(finish=True)
-        elif state == "half":
+        if state == "half":
             self.changes.act(
                 "remains of an unfinished kubeadm init",
-                lambda: kubeadm.reset(self.params["cri_socket"]),
+                lambda: traces.reset(self.params),
                 before="present\n",
                 after="",
             )
+        if state in ("absent", "half"):
+            if traces.stale_pod_network():
+                self.changes.act("network of earlier pods", traces.clear_pod_network, before="present\n", after="")
             self.init()
-        elif state == "absent":
-            self.init()
-        elif state == "unfinished":
-            self.init(finish=True)
+        if state == "down":
+            self.revive()
+        if state == "unfinished" or (state == "down" and unfinished.read() and not self.changes.module.check_mode):
+            if is_complete(self.kubectl).decided():
+                self.changes.act("mark of an unfinished kubeadm init", unfinished.remove, before="present\n", after="")
+            else:
+                self.init(finish=True)
 
     def init(self, *, finish: bool = False) -> None:
         """Run `kubeadm init`, or what is left of it."""
@@ -245,31 +220,30 @@ class ControlPlane(LocalControlPlane):
             return
         documents = kubeadm.as_documents(configuration(self.params, version))
         self.changes.file(CONFIGURATION, documents, mode=0o600)
-        self.changes.act("kubeadm init", lambda: self._init(finish=finish))
+        self.changes.act("kubeadm init", lambda: self._init(version, finish=finish))
 
-    def _init(self, *, finish: bool) -> None:
+    def _init(self, version: tuple[int, int, int], *, finish: bool) -> None:
         kubeadm.validate(CONFIGURATION)
         if not finish:
             kubeadm.pull_images(CONFIGURATION, self.params["cri_socket"])
-        command = ["kubeadm", "init", "--config", CONFIGURATION, "--skip-token-print"]
-        if finish:
-            command.append(f"--skip-phases={DONE_BEFORE_API}")
-        done = kubeadm.run(*command)
+            traces.mark("init", self.params)
+        documents = configuration(self.params, version, ".".join(tokens.new()))
+        with SecretFile(kubeadm.as_documents(documents)) as path:
+            command = ["kubeadm", "init", "--config", path, "--skip-token-print"]
+            if finish:
+                command.append(f"--skip-phases={DONE_BEFORE_API}")
+            done = unfinished.run(*command, timeout=kubeadm.most_seconds(self.params["patience"]))
         if done.returncode != 0:
             raise kubeadm.failure("kubeadm init", done, self.params["cri_socket"])
-        if not self.wait(60):
-            raise KubeadmError("kubeadm init ended well, but the API server does not say that it is ready after 60 s.")
-        self.kubectl.run(
-            "--namespace=kube-system", "delete", "secrets", "--field-selector=type=bootstrap.kubernetes.io/token"
-        )
+        unfinished.remove()
+        found = self.wait(60)
+        if found.answer != HOLDS:
+            raise KubeadmError(f"kubeadm init ended well, but after 60 s the API server is not ready: {found.why}.")
+        self.revoke()
 
-
-REFUSALS = {
-    "worker": "This host is a worker of a cluster already. Take it out of that cluster first "
-    "(kubectl delete node, then kubeadm reset on the host), or choose another host as control plane.",
-    "etcd-only": f"There is data of a cluster in {ETCD_DATA}, but nothing else of that cluster. It is left alone: "
-    "move it away if nobody needs it, then run again.",
-}
+    def revoke(self) -> None:
+        """Take back what this run, or one that was interrupted, made for joining."""
+        tokens.delete(self.kubectl, tokens.left(self.kubectl))
 
 
 def main() -> None:
@@ -295,6 +269,7 @@ def main() -> None:
             "conntrack_writable": {"type": "bool", "default": True},
             "timeout": {"type": "int", "default": 120},
             "patience": {"type": "float", "default": 1.0},
+            "move_aside": {"type": "str", "default": ""},
             "other_control_planes": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
@@ -308,11 +283,13 @@ def main() -> None:
         kubectl = local_api(params)
         first = ControlPlane(params, changes, kubectl)
         with kubeadm.alone(kubeadm.OTHER_RUN_SECONDS):
-            state = find_state(kubectl)
+            state = settle(lambda: find_state(first), changes, params)
             first.converge(state)
             if state == "running" or not module.check_mode:
                 first.converge_marks()
-    except (KubeadmError, KubectlError) as error:
+            if state == "running" and tokens.left(kubectl):
+                changes.act("tokens of an interrupted run", first.revoke, before="valid\n", after="revoked\n")
+    except (KubeadmError, KubectlError, UndecidedError) as error:
         module.fail_json(msg=str(error), said=getattr(error, "said", ""))
     changes.exit(state=state)
 

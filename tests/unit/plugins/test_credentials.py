@@ -98,21 +98,3 @@ def test_without_logins_kubeadm_pulls_by_itself(
     monkeypatch.setattr(credentials, "logins", dict)
     kubeadm.pull_images("init.yaml", "unix:///x")
     assert calls == []
-
-
-def test_a_reset_leaves_the_logins(
-    calls: list[tuple[tuple[str, ...], dict[str, str]]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    path = tmp_path / "config.json"
-    path.write_text("logins")
-    monkeypatch.setattr(credentials, "KUBELET", str(path))
-
-    def run(*command: str) -> subprocess.CompletedProcess[str]:
-        path.unlink()
-        return subprocess.CompletedProcess(command, 0, "", "")
-
-    monkeypatch.setattr(kubeadm, "run", run)
-    kubeadm.reset("unix:///x")
-    assert path.read_text() == "logins"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert calls == []

@@ -1,11 +1,10 @@
 """What kubeadm init is asked for, and what it finds."""
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.kubestrap.cluster.plugins.module_utils import control_plane, kubeadm
+from ansible_collections.kubestrap.cluster.plugins.module_utils import kubeadm
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
 from ansible_collections.kubestrap.cluster.plugins.modules import kubeadm_init
 
@@ -92,102 +91,17 @@ def test_an_endpoint_without_host_or_port_is_refused(endpoint: str) -> None:
         documents(api_endpoint=endpoint)
 
 
-class Api:
-    """kubectl as the state is looked at with."""
-
-    def __init__(self, *, usable: bool = False, ready: bool = False, objects: int = 4) -> None:
-        self._usable, self._ready, self.objects = usable, ready, objects
-
-    def usable(self) -> bool:
-        return self._usable
-
-    def ready(self) -> bool:
-        return self._ready
-
-    def run(self, *arguments: str) -> str:
-        names = ["a", "b", "c"] if "--namespace=kube-system" in arguments else ["info"]
-        return "".join(f"{name}\n" for name in names[: self.objects])
-
-
-@pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(kubeadm, "KUBERNETES", str(tmp_path))
-    monkeypatch.setattr(kubeadm, "KUBELET_CONF", str(tmp_path / "kubelet.conf"))
-    monkeypatch.setattr(control_plane, "MANIFESTS", str(tmp_path / "manifests"))
-    monkeypatch.setattr(kubeadm_init, "ADMIN_KUBECONFIG", str(tmp_path / "admin.conf"))
-    monkeypatch.setattr(kubeadm_init, "ETCD_DATA", str(tmp_path / "etcd/member"))
-    return tmp_path
-
-
-def lay_out(host: Path, *, manifests: bool = True, kubelet_conf: str = "", etcd: bool = True) -> None:
-    (host / "pki").mkdir()
-    (host / "pki/ca.crt").touch()
-    (host / "admin.conf").touch()
-    (host / "kubelet.conf").write_text(kubelet_conf)
-    (host / "manifests").mkdir()
-    if manifests:
-        for name in kubeadm.CONTROL_PLANE_PARTS:
-            (host / f"manifests/{name}.yaml").touch()
-    if etcd:
-        (host / "etcd/member").mkdir(parents=True)
-
-
-COMPLETED = "client-certificate: /var/lib/kubelet/pki/kubelet-client-current.pem"
-BY_INIT = "client-certificate-data: xyz"
-
-
-def test_a_bare_host_is_absent(host: Path) -> None:
-    (host / "manifests").mkdir()  # the package kubelet makes it
-    (host / "pki").mkdir()
-    assert kubeadm_init.find_state(Api()) == "absent"
-
-
-def test_a_ready_api_with_everything_is_running(host: Path) -> None:
-    lay_out(host, kubelet_conf=COMPLETED)
-    assert kubeadm_init.find_state(Api(usable=True, ready=True)) == "running"
-
-
-def test_a_ready_api_without_the_end_of_init_is_unfinished(host: Path) -> None:
-    lay_out(host, kubelet_conf=COMPLETED)
-    assert kubeadm_init.find_state(Api(usable=True, ready=True, objects=2)) == "unfinished"
-
-
-def test_a_complete_cluster_that_is_down_is_never_called_half(host: Path) -> None:
-    lay_out(host, kubelet_conf=COMPLETED)
-    assert kubeadm_init.find_state(Api(usable=True)) == "down"
-
-
-def test_a_complete_cluster_without_manifests_is_still_not_half(host: Path) -> None:
-    lay_out(host, kubelet_conf=COMPLETED, manifests=False)
-    assert kubeadm_init.find_state(Api(usable=True)) == "down"
-
-
-def test_an_init_whose_api_never_answered_is_half_even_with_all_files(host: Path) -> None:
-    lay_out(host, kubelet_conf=BY_INIT)
-    assert kubeadm_init.find_state(Api(usable=True)) == "half"
-
-
-def test_certificates_alone_are_half(host: Path) -> None:
-    (host / "pki").mkdir()
-    (host / "pki/ca.crt").touch()
-    assert kubeadm_init.find_state(Api()) == "half"
-
-
-def test_a_worker_is_not_made_a_control_plane(host: Path) -> None:
-    (host / "kubelet.conf").write_text(COMPLETED)
-    assert kubeadm_init.find_state(Api()) == "worker"
-
-
-def test_data_of_etcd_that_nothing_explains_is_left_alone(host: Path) -> None:
-    (host / "etcd/member").mkdir(parents=True)
-    assert kubeadm_init.find_state(Api()) == "etcd-only"
-
-
 @pytest.mark.parametrize("state", ["absent", "half"])
 def test_no_second_cluster_is_made_beside_one_whose_api_is_silent(state: str) -> None:
     changes = Changes(SimpleNamespace(check_mode=True))  # type: ignore[arg-type]
     params = {**PARAMS, "other_control_planes": ["cp2", "cp3"]}
-    first = kubeadm_init.ControlPlane(params, changes, Api())  # type: ignore[arg-type]
+    first = kubeadm_init.ControlPlane(params, changes, SimpleNamespace())  # type: ignore[arg-type]
     with pytest.raises(kubeadm.KubeadmError, match="cp2, cp3"):
         first.converge(state)
     assert not changes
+
+
+def test_the_token_of_init_is_ours_and_not_in_what_stays_on_the_disk() -> None:
+    assert documents()["InitConfiguration"]["bootstrapTokens"] == [{"ttl": "10m0s"}]
+    made = {one["kind"]: one for one in kubeadm_init.configuration(PARAMS, (1, 36, 4), "kstabc.0123456789abcdef")}
+    assert made["InitConfiguration"]["bootstrapTokens"] == [{"ttl": "10m0s", "token": "kstabc.0123456789abcdef"}]

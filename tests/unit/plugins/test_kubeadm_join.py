@@ -1,12 +1,14 @@
 """When a host joins, and when it is left alone."""
 
 import base64
+import hashlib
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.kubestrap.cluster.plugins.module_utils import control_plane, kubeadm
+from ansible_collections.kubestrap.cluster.plugins.module_utils import control_plane, kubeadm, traces, unfinished
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import KubectlError
 from ansible_collections.kubestrap.cluster.plugins.modules import kubeadm_join
@@ -24,29 +26,53 @@ PARAMS: dict[str, Any] = {
     "schedulable": False,
     "timeout": 1,
     "patience": 1,
+    "move_aside": "",
+    "cluster_ca": "",
 }
 
 
 class Api:
-    def __init__(self, answer: str = "", error: str = "") -> None:
-        self.answer, self.error = answer, error
+    def __init__(self, answer: str = "", error: str = "", nodes: list[list[dict[str, Any]]] | None = None) -> None:
+        self.answer, self.error, self.nodes = answer, error, nodes or []
 
     def run(self, *_: str) -> str:
         if self.error:
             raise KubectlError(self.error)
         return self.answer
 
+    def items(self, *_: str) -> list[dict[str, Any]]:
+        if self.error:
+            raise KubectlError(self.error)
+        return self.nodes.pop(0) if len(self.nodes) > 1 else self.nodes[0]
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty host."""
+    monkeypatch.setattr(traces, "ROOT", tmp_path)
+    monkeypatch.setattr(unfinished, "MARK", str(tmp_path / "etc/kubernetes/kubestrap/unfinished.json"))
+    monkeypatch.setattr(kubeadm, "KUBELET_CONF", str(tmp_path / "etc/kubernetes/kubelet.conf"))
+    monkeypatch.setattr(kubeadm_join, "ADMIN_KUBECONFIG", str(tmp_path / "etc/kubernetes/admin.conf"))
+    (tmp_path / "etc/kubernetes/manifests").mkdir(parents=True)
+    (tmp_path / "etc/kubernetes/pki").mkdir()
+    return tmp_path
+
 
 @pytest.fixture
-def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> kubeadm_join.Worker:
-    monkeypatch.setattr(kubeadm, "KUBELET_CONF", str(tmp_path / "kubelet.conf"))
-    monkeypatch.setattr(kubeadm_join, "API_SERVER_MANIFEST", str(tmp_path / "kube-apiserver.yaml"))
+def worker() -> kubeadm_join.Worker:
     changes = Changes(SimpleNamespace(check_mode=True))  # type: ignore[arg-type]
     return kubeadm_join.Worker(PARAMS, changes)
 
 
 def joined_to(server: str) -> None:
     Path(kubeadm.KUBELET_CONF).write_text(f"clusters:\n- cluster:\n    server: https://{server}\n")
+
+
+def mark(what: str = "join") -> None:
+    """A join that was begun a minute ago."""
+    unfinished.write(unfinished.Mark(what=what, node="cp2", address="10.0.0.12"))
+    moment = Path(unfinished.MARK).stat().st_mtime - 60
+    os.utime(unfinished.MARK, (moment, moment))
 
 
 def test_the_cluster_is_known_by_its_ca_and_the_socket_set() -> None:
@@ -84,11 +110,12 @@ def test_a_member_of_another_cluster_is_refused(worker: kubeadm_join.Worker) -> 
         worker.joined()
 
 
-def test_a_member_of_the_cluster_that_was_here_before_is_refused(worker: kubeadm_join.Worker) -> None:
+def test_a_member_of_another_cluster_behind_the_same_address_is_left_alone(worker: kubeadm_join.Worker) -> None:
     joined_to("10.0.0.11:6443")
     worker.kubectl = Api(error="x509: certificate signed by unknown authority")  # type: ignore[assignment]
-    with pytest.raises(kubeadm.KubeadmError, match="kubeadm reset"):
+    with pytest.raises(control_plane.LeftAloneError, match="not the cluster this host belongs to"):
         worker.joined()
+    assert not worker.changes
 
 
 def test_an_api_that_does_not_answer_is_not_taken_for_absence(worker: kubeadm_join.Worker) -> None:
@@ -98,10 +125,62 @@ def test_an_api_that_does_not_answer_is_not_taken_for_absence(worker: kubeadm_jo
         worker.joined()
 
 
-def test_a_control_plane_is_refused(worker: kubeadm_join.Worker) -> None:
-    Path(kubeadm_join.API_SERVER_MANIFEST).touch()
+def test_a_control_plane_is_refused(worker: kubeadm_join.Worker, root: Path) -> None:
+    lay_out(root)
     with pytest.raises(kubeadm.KubeadmError, match="control plane"):
         worker.joined()
+
+
+@pytest.mark.parametrize("path", ["etc/kubernetes/bootstrap-kubelet.conf", "etc/kubernetes/pki/ca.crt"])
+def test_what_nothing_proves_to_be_a_cut_join_is_left_alone(worker: kubeadm_join.Worker, root: Path, path: str) -> None:
+    (root / path).write_text("x")
+    with pytest.raises(control_plane.LeftAloneError, match="no mark"):
+        worker.joined()
+    mark()
+    worker.params = {**PARAMS, "node_name": "cp2", "node_address": "10.0.0.12"}
+    assert worker.joined() is False
+    assert worker.unfinished
+
+
+def test_a_mark_on_a_host_that_joined_goes(worker: kubeadm_join.Worker) -> None:
+    mark()
+    joined_to("10.0.0.11:6443")
+    worker.kubectl = Api("node/w1\n")  # type: ignore[assignment]
+    worker.changes.module.check_mode = False
+    assert worker.joined() is True
+    assert worker.changes
+    assert unfinished.read() is None
+
+
+def test_the_clusters_ca_is_compared_before_anything(worker: kubeadm_join.Worker, root: Path) -> None:
+    (root / "etc/kubernetes/pki/ca.crt").write_text("another")
+    worker.params = {**PARAMS, "cluster_ca": hashlib.sha256(b"the cluster's").hexdigest()}
+    with pytest.raises(kubeadm.KubeadmError, match="another CA"):
+        worker.joined()
+
+
+def test_a_name_is_compared_with_the_clusters_nodes(
+    worker: kubeadm_join.Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kubeadm_join, "NODE_STALE_WITHIN", 0)
+
+    def there(address: str, ready: str) -> dict[str, Any]:
+        status = {"addresses": [{"type": "InternalIP", "address": address}],
+                  "conditions": [{"type": "Ready", "status": ready}]}  # fmt: skip
+        return {"metadata": {"name": "w1"}, "status": status}
+
+    for nodes, words in (
+        ([there("10.0.0.99", "Unknown")], r"w1 at 10\.0\.0\.99, and this host is at 10\.0\.0\.21"),
+        ([there("10.0.0.21", "True")], "hears from its kubelet"),
+    ):
+        with pytest.raises(kubeadm.KubeadmError, match=words):
+            worker.refuse_taken_name(Api(nodes=[nodes]))  # type: ignore[arg-type]
+    with pytest.raises(kubeadm.KubeadmError, match="does not say"):
+        worker.refuse_taken_name(Api(error="timeout"))  # type: ignore[arg-type]
+    # A host that was made anew waits until the cluster has missed the old one.
+    monkeypatch.setattr(kubeadm_join, "NODE_STALE_WITHIN", 5)
+    gone = [[there("10.0.0.21", "True")], [there("10.0.0.21", "Unknown")]]
+    worker.refuse_taken_name(Api(nodes=gone))  # type: ignore[arg-type]
 
 
 PLANE: dict[str, Any] = {
@@ -128,17 +207,23 @@ def test_a_control_plane_advertises_its_own_address_and_brings_the_key() -> None
 class LocalApi:
     """The API server of the host itself."""
 
+    kubeconfig = "admin.conf"
+
     def __init__(self, node: dict[str, Any] | None) -> None:
         self.found = node
         self.said: list[tuple[str, ...]] = []
 
-    def ready(self) -> bool:
-        return self.found is not None
+    def usable(self) -> bool:
+        return True
 
     def items(self, *_: str) -> list[dict[str, Any]]:
         return [self.found] if self.found else []
 
-    def run(self, *arguments: str) -> str:
+    def run(self, *arguments: str, **_: Any) -> str:
+        if "/readyz" in arguments:
+            if self.found is None:
+                raise KubectlError("The connection to the server 10.0.0.12:6443 was refused")
+            return "ok"
         self.said.append(arguments)
         return ""
 
@@ -149,23 +234,21 @@ def node(*, labelled: bool = True, tainted: bool = True) -> dict[str, Any]:
 
 
 @pytest.fixture
-def plane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> kubeadm_join.FurtherControlPlane:
-    monkeypatch.setattr(kubeadm, "KUBELET_CONF", str(tmp_path / "kubelet.conf"))
-    monkeypatch.setattr(control_plane, "MANIFESTS", str(tmp_path))
-    monkeypatch.setattr(kubeadm_join, "ADMIN_KUBECONFIG", str(tmp_path / "admin.conf"))
-    monkeypatch.setattr(kubeadm_join, "REMAINS", (str(tmp_path / "ca.crt"),))
+def plane(monkeypatch: pytest.MonkeyPatch) -> kubeadm_join.FurtherControlPlane:
     found = kubeadm_join.FurtherControlPlane(PLANE, Changes(SimpleNamespace(check_mode=False)))  # type: ignore[arg-type]
     found.local.kubectl = LocalApi(None)  # type: ignore[assignment]
+    monkeypatch.setattr(found.local, "does_not_start", lambda: True)
     return found
 
 
 def lay_out(
-    directory: Path, *, server: str = "10.0.0.10:6443", parts: tuple[str, ...] = kubeadm.CONTROL_PLANE_PARTS
+    root: Path, *, server: str = "10.0.0.10:6443", parts: tuple[str, ...] = kubeadm.CONTROL_PLANE_PARTS
 ) -> None:
-    Path(kubeadm.KUBELET_CONF).write_text(f"client-certificate: /x/{control_plane.ROTATED}\n")
-    (directory / "admin.conf").write_text(f"    server: https://{server}\n")
+    Path(kubeadm.KUBELET_CONF).write_text(f"client-certificate: /x/{traces.ROTATED}\n")
+    (root / "etc/kubernetes/admin.conf").write_text(f"    server: https://{server}\n")
+    (root / "etc/kubernetes/pki/apiserver.crt").touch()
     for part in parts:
-        (directory / f"{part}.yaml").touch()
+        (root / f"etc/kubernetes/manifests/{part}.yaml").touch()
 
 
 def test_a_working_control_plane_is_left_alone(plane: kubeadm_join.FurtherControlPlane, tmp_path: Path) -> None:
@@ -182,32 +265,35 @@ def test_marks_that_a_cut_left_out_are_made(plane: kubeadm_join.FurtherControlPl
     assert [words[0] for words in api.said] == ["label", "taint"]
 
 
-def test_a_join_that_was_cut_has_not_joined_and_leaves_remains(
-    plane: kubeadm_join.FurtherControlPlane, tmp_path: Path
-) -> None:
-    (tmp_path / "kube-apiserver.yaml").touch()
+def test_a_join_that_was_cut_is_proved_by_the_mark(plane: kubeadm_join.FurtherControlPlane, tmp_path: Path) -> None:
+    lay_out(tmp_path, parts=("kube-apiserver",))
+    with pytest.raises(kubeadm.KubeadmError, match="something is missing"):
+        plane.joined()
+    mark()
     assert plane.joined() is False
-    assert plane.has_remains()
-    lay_out(tmp_path, parts=())
-    assert plane.joined() is False
+    assert plane.unfinished
 
 
 def test_what_keeps_a_complete_control_plane_down_is_told(
     plane: kubeadm_join.FurtherControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lay_out(tmp_path)
-    monkeypatch.setattr(plane.local, "restart_kubelet", lambda: (_ for _ in ()).throw(kubeadm.KubeadmError("no disk")))
+    monkeypatch.setattr(plane.local, "revive", lambda: (_ for _ in ()).throw(kubeadm.KubeadmError("no disk")))
+    with pytest.raises(kubeadm.KubeadmError, match="no disk"):
+        plane.joined()
+    mark()
     assert plane.joined() is False
-    assert plane.trouble == "no disk"
+    assert (plane.trouble, plane.unfinished) == ("no disk", True)
 
 
 def test_a_control_plane_of_another_cluster_is_refused(plane: kubeadm_join.FurtherControlPlane, tmp_path: Path) -> None:
     lay_out(tmp_path, server="10.9.9.9:6443")
+    plane.local.kubectl = LocalApi(node())  # type: ignore[assignment]
     with pytest.raises(kubeadm.KubeadmError, match=r"10\.9\.9\.9:6443.*left alone"):
         plane.joined()
 
 
 def test_a_worker_is_not_made_a_control_plane(plane: kubeadm_join.FurtherControlPlane) -> None:
-    Path(kubeadm.KUBELET_CONF).write_text(control_plane.ROTATED)
+    Path(kubeadm.KUBELET_CONF).write_text(traces.ROTATED)
     with pytest.raises(kubeadm.KubeadmError, match="is a worker"):
         plane.joined()

@@ -1,0 +1,143 @@
+"""A control plane whose API is silent, or of which something is missing, is told about: never wiped, never removed."""
+
+import re
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+from tests.conftest import Hosts, Program
+from tests.e2e.test_high_availability import wait_until
+
+K = "/etc/kubernetes"
+READY = f"kubectl --kubeconfig {K}/admin.conf get --raw /readyz"
+# Certificates, the identity of etcd's data, and when they were made.
+WORTH = f"sha256sum {K}/pki/ca.crt {K}/pki/ca.key; stat -c '%i %n' /var/lib/etcd/member"
+EMBED = r"""
+import base64, pathlib, re
+path = pathlib.Path("/etc/kubernetes/kubelet.conf")
+pem = pathlib.Path("/var/lib/kubelet/pki/kubelet-client-current.pem").read_bytes()
+data = base64.b64encode(pem).decode()
+text = re.sub(r"client-(certificate|key): \S+", lambda found: f"client-{found[1]}-data: {data}", path.read_text())
+path.write_text(text)
+"""
+PODS_STOP = "systemctl stop kubelet; crictl ps -q | xargs -r crictl stop -t 5; crictl pods -q | xargs -r crictl stopp"
+TYPO = f"sed -i 's/127.0.0.1:2379/127.0.0.1:2378/' {K}/manifests/kube-apiserver.yaml"
+NO_TYPO = f"sed -i 's/127.0.0.1:2378/127.0.0.1:2379/' {K}/manifests/kube-apiserver.yaml"
+
+
+def cut(hosts: Hosts, program: Program, name: str, *, when: str) -> None:
+    """Start `up`, and kill kubeadm on a host, with no time to say goodbye, as soon as a condition holds there."""
+    process = program.start("up", "-i", hosts.inventory)
+    try:
+        waiting = (
+            f"for n in $(seq 1800); do if pgrep -x kubeadm >/dev/null && {when}; then exec pkill -9 -x kubeadm; fi"
+        )
+        hosts.sh(name, f"{waiting}; sleep 0.1; done; exit 1")
+    finally:
+        out, error = process.communicate(timeout=300)
+    assert process.returncode == 5, out + error
+    assert "killed" in out + error
+
+
+def api_is_up(hosts: Hosts, name: str = "cp1") -> bool:
+    return hosts.sh(name, READY).strip() == "ok"
+
+
+def refused(hosts: Hosts, program: Program, *options: str) -> str:
+    """What `up` says when it stops."""
+    result = program.run("up", "-i", hosts.inventory, *options, expect=5)
+    return " ".join((result.stdout + result.stderr).split())
+
+
+@pytest.fixture(scope="module")
+def one(make_lab: Callable[..., Hosts], program: Program) -> Hosts:
+    """A control plane whose first init was killed in the middle, finished by the next run; with something of a user's."""
+    hosts = make_lab("lost", "--control-planes", "1", "--workers", "0")
+    cut(hosts, program, "cp1", when=f"test -e {K}/manifests/etcd.yaml")
+    assert "unfinished.json" in hosts.sh("cp1", f"ls {K}/kubestrap")
+    program.run("up", "-i", hosts.inventory)
+    assert "unfinished.json" not in hosts.sh("cp1", f"ls {K}/kubestrap")
+    assert program.run("up", "-i", hosts.inventory, "--output", "json").summary["changed"] == 0
+    hosts.kubectl("create", "configmap", "mine", "--from-literal=a=b")
+    return hosts
+
+
+def test_interrupted_init_is_finished_and_takes_its_token_back(one: Hosts) -> None:
+    tokens = one.kubectl("get", "secrets", "-n", "kube-system", "-o", "name")
+    assert "bootstrap-token" not in tokens
+
+
+def test_typo_and_kubelet_conf_with_an_embedded_certificate(one: Hosts, program: Program) -> None:
+    one.sh("cp1", f"cp {K}/kubelet.conf /root/kubelet.conf; python3 - <<'END'\n{EMBED}\nEND\n{TYPO}")
+    before = one.sh("cp1", WORTH)
+    wait_until(lambda: "refused" in one.sh("cp1", f"{READY} 2>&1 || true"), 60)
+    said = refused(one, program)
+    assert "--etcd-servers=https://127.0.0.1:2378" in said
+    assert "Nothing was removed" in said
+    assert one.sh("cp1", WORTH) == before
+    one.sh("cp1", f"mv /root/kubelet.conf {K}/kubelet.conf; {NO_TYPO}")
+    wait_until(lambda: api_is_up(one), 120)
+    assert one.kubectl("get", "configmap", "mine", "-o", "jsonpath={.data.a}") == "b"
+
+
+def test_kubelet_conf_moved_away(one: Hosts, program: Program) -> None:
+    one.sh("cp1", f"mv {K}/kubelet.conf /root/kubelet.conf; {PODS_STOP}")
+    before = one.sh("cp1", WORTH)
+    said = refused(one, program)
+    assert f"{K}/kubelet.conf is missing" in said
+    assert one.sh("cp1", WORTH) == before
+    one.sh("cp1", f"mv /root/kubelet.conf {K}/kubelet.conf; systemctl start kubelet")
+    wait_until(lambda: api_is_up(one), 120)
+    assert one.kubectl("get", "configmap", "mine", "-o", "jsonpath={.data.a}") == "b"
+
+
+def test_kubelet_that_is_stopped_is_started(one: Hosts, program: Program) -> None:
+    one.sh("cp1", PODS_STOP)
+    program.run("up", "-i", one.inventory)
+    assert one.kubectl("get", "configmap", "mine", "-o", "jsonpath={.data.a}") == "b"
+
+
+def test_restored_pki_and_etcd_then_moved_aside(
+    one: Hosts, program: Program, measured: Callable[[str, str], None]
+) -> None:
+    # As on a host that was installed anew, with a backup put back: nothing else of a control plane is there.
+    rest = f"{K}/manifests {K}/*.conf /var/lib/kubelet/config.yaml"
+    one.sh("cp1", f"{PODS_STOP}; mkdir /root/rest; mv {rest} /root/rest/; mkdir {K}/manifests")
+    before = one.sh("cp1", WORTH)
+    said = refused(one, program)
+    assert "data of etcd" in said
+    assert "left alone" in said
+    found = re.search(r"cluster_move_aside of this host \(\S+\) to (\w{12})", said)
+    assert found, said
+    # Consent to something else is none.
+    refused(one, program, "-e", "cluster_move_aside=0123456789ab")
+    assert one.sh("cp1", WORTH) == before
+
+    program.run("up", "-i", one.inventory, "-e", f"cluster_move_aside={found[1]}")
+    assert "mine" not in one.kubectl("get", "configmaps", "-o", "name")
+    aside = one.sh("cp1", "echo /var/lib/kubestrap/aside/*").strip()
+    kept = one.sh("cp1", WORTH.replace(f"{K}/", f"{aside}{K}/").replace("/var/lib/etcd", f"{aside}/var/lib/etcd"))
+    assert kept.replace(aside, "") == before
+    measured("a control plane with a silent API", "4 shapes: reason named, data, CA and objects untouched, exit 5")
+
+
+def test_ca_of_the_persons_own_is_used(one: Hosts, program: Program) -> None:
+    # What is left is what people have before they begin, their CA.
+    one.sh("cp1", "kubeadm reset --force --cri-socket unix:///run/cri-dockerd.sock >/dev/null 2>&1")
+    subprocess.run(
+        ["docker", "exec", "-i", one.host("cp1"), "tar", "-C", K, "-x"],
+        input=_own_ca(), check=True,
+    )  # fmt: skip
+    before = one.sh("cp1", f"sha256sum {K}/pki/ca.crt {K}/pki/ca.key")
+    program.run("up", "-i", one.inventory)
+    assert one.sh("cp1", f"sha256sum {K}/pki/ca.crt {K}/pki/ca.key") == before
+    program.run("lab", "down", "--name", one.name)
+
+
+def _own_ca() -> bytes:
+    script = (
+        "cd $(mktemp -d) && mkdir pki && openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=mine "
+        "-keyout pki/ca.key -out pki/ca.crt 2>/dev/null && tar -c pki"
+    )
+    return subprocess.run(["sh", "-c", script], check=True, capture_output=True).stdout
