@@ -5,9 +5,10 @@ import subprocess
 from collections.abc import Callable
 
 import pytest
+import yaml
 
 from tests.conftest import Hosts, Program
-from tests.e2e.test_high_availability import wait_until
+from tests.e2e.test_high_availability import address_of, give_address, healthy_members, kubectl, wait_until
 
 K = "/etc/kubernetes"
 READY = f"kubectl --kubeconfig {K}/admin.conf get --raw /readyz"
@@ -52,7 +53,7 @@ def refused(hosts: Hosts, program: Program, *options: str) -> str:
 
 @pytest.fixture(scope="module")
 def one(make_lab: Callable[..., Hosts], program: Program) -> Hosts:
-    """A control plane whose first init was killed in the middle, finished by the next run; with something of a user's."""
+    """A control plane whose first init was killed in the middle, finished by the next run; a user's object is in it."""
     hosts = make_lab("lost", "--control-planes", "1", "--workers", "0")
     cut(hosts, program, "cp1", when=f"test -e {K}/manifests/etcd.yaml")
     assert "unfinished.json" in hosts.sh("cp1", f"ls {K}/kubestrap")
@@ -141,3 +142,98 @@ def _own_ca() -> bytes:
         "-keyout pki/ca.key -out pki/ca.crt 2>/dev/null && tar -c pki"
     )
     return subprocess.run(["sh", "-c", script], check=True, capture_output=True).stdout
+
+
+@pytest.fixture(scope="module")
+def three(make_lab: Callable[..., Hosts], program: Program) -> Hosts:
+    """Three control planes, and a fourth host that is none yet."""
+    hosts = make_lab("lost3", "--control-planes", "3", "--workers", "0")
+    give_address(hosts, cluster_container_runtime="containerd")
+    program.run("up", "-i", hosts.inventory)
+    program.run("lab", "up", "--name", hosts.name, "--control-planes", "4", "--workers", "0")
+    return hosts
+
+
+def identities(hosts: Hosts) -> str:
+    """What tells whether a member or a node was made anew."""
+    uids = kubectl(
+        hosts, "cp1", "get", "nodes", "-o", "jsonpath={range .items[*]}{.metadata.name}={.metadata.uid} {end}"
+    )
+    data = "stat -c %i /var/lib/etcd/member; sha256sum /etc/kubernetes/pki/ca.crt"
+    return uids + "".join(hosts.sh(name, data) for name in ("cp1", "cp2", "cp3"))
+
+
+def only(hosts: Hosts, *names: str) -> list[str]:
+    """Options for an inventory of some of the hosts."""
+    inventory = yaml.safe_load(hosts.inventory.read_text())
+    there = inventory["control_plane"]["hosts"]
+    inventory["control_plane"]["hosts"] = {hosts.host(name): there[hosts.host(name)] for name in names}
+    path = hosts.inventory.with_name("some.yml")
+    path.write_text(yaml.safe_dump(inventory))
+    return ["-i", str(path)]
+
+
+def refused_of(hosts: Hosts, program: Program, *names: str) -> str:
+    """What `up` says when it stops, for an inventory of some of the hosts; no member and no node was touched."""
+    before = identities(hosts)
+    result = program.run("up", *only(hosts, *names), expect=5)
+    assert identities(hosts) == before
+    assert healthy_members(hosts, "cp1") == 3
+    return " ".join((result.stdout + result.stderr).split())
+
+
+def test_parked_manifest_is_named_and_the_member_stays(three: Hosts, program: Program) -> None:
+    three.sh("cp2", f"mv {K}/manifests/kube-scheduler.yaml /root/")
+    assert "kube-scheduler.yaml is missing" in refused_of(three, program, "cp1", "cp2", "cp3")
+    three.sh("cp2", f"mv /root/kube-scheduler.yaml {K}/manifests/")
+
+
+def test_admin_conf_that_was_taken_away_is_named_and_what_is_advised_works(three: Hosts, program: Program) -> None:
+    three.sh("cp2", f"mv {K}/admin.conf /root/")
+    said = refused_of(three, program, "cp1", "cp2", "cp3")
+    assert f"{K}/admin.conf is missing" in said
+    advice = re.search(r"`(kubeadm init phase kubeconfig admin [^`]+)`", said)
+    assert advice, said
+    three.sh("cp2", advice[1])
+    program.run("up", *only(three, "cp1", "cp2", "cp3"))
+
+
+def test_clone_with_another_members_hostname_takes_nothing_away(three: Hosts, program: Program) -> None:
+    three.sh("cp4", f"hostname {three.host('cp2')}")
+    said = refused_of(three, program, "cp1", "cp4")
+    assert f"named {three.host('cp2')} at" in said
+    three.sh("cp4", f"hostname {three.host('cp4')}")
+
+
+def test_another_clusters_data_behind_the_same_address_is_left_alone(three: Hosts, program: Program) -> None:
+    # kubeadm's own files, of a CA of its own; the data is that of a control plane that was stopped.
+    endpoint = f"{address_of(three)}:6443"
+    phases = ("certs all", "kubeconfig all", "control-plane all", "etcd local")
+    config = f"apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\ncontrolPlaneEndpoint: {endpoint}\n"
+    config += "kubernetesVersion: v1.36.4\n"
+    commands = "; ".join(f"kubeadm init phase {phase} --config /root/other.yaml >/dev/null" for phase in phases)
+    three.sh("cp4", f"printf '{config}' > /root/other.yaml; {commands}; mkdir -p /var/lib/etcd/member/wal")
+    before = three.sh("cp4", f"{WORTH}; ls {K} {K}/manifests")
+    assert "another CA" in refused_of(three, program, "cp1", "cp2", "cp3", "cp4")
+    assert three.sh("cp4", f"{WORTH}; ls {K} {K}/manifests") == before
+    three.sh("cp4", f"rm -rf /var/lib/etcd/member {K}/pki {K}/*.conf {K}/manifests/*")
+
+
+def test_host_whose_join_was_cut_joins_again_without_a_trace_of_its_former_life(
+    three: Hosts, program: Program, measured: Callable[[str, str], None]
+) -> None:
+    cut(three, program, "cp4", when=f"test -e {K}/manifests/etcd.yaml")
+    # As pods of that life leave it.
+    three.sh("cp4", "ip link show cni0 >/dev/null 2>&1 || ip link add cni0 type bridge; ip addr flush dev cni0; "
+                    "ip addr add 10.244.99.1/24 dev cni0; ip link set cni0 up")  # fmt: skip
+    program.run("up", "-i", three.inventory)
+    assert healthy_members(three, "cp1") == 4
+    assert "10.244.99.1" not in three.sh("cp4", "ip -4 address")
+    tokens = kubectl(three, "cp1", "get", "secrets", "-n", "kube-system", "-o", "name")
+    assert "bootstrap-token" not in tokens
+    assert "kubeadm-certs" not in tokens
+    measured(
+        "a member of etcd that may live",
+        "4 doubts (a manifest, admin.conf, a clone's name, another CA): told, member, Node and host stay; "
+        "a join that was cut is made anew",
+    )
