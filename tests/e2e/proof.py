@@ -25,6 +25,11 @@ CLAIMS = {
         "proxy and mirrors",
         "minikube",
     ),
+    "What is never taken away": (
+        "a control plane with a silent API",
+        "a member of etcd that may live",
+        "tokens of an interrupted run",
+    ),
     "What the app gets": (
         "rolling update without downtime",
         "canary",

@@ -64,9 +64,16 @@ def one(make_lab: Callable[..., Hosts], program: Program) -> Hosts:
     return hosts
 
 
-def test_interrupted_init_is_finished_and_takes_its_token_back(one: Hosts) -> None:
+def test_interrupted_runs_tokens_are_revoked_and_other_peoples_stay(
+    one: Hosts, program: Program, measured: Callable[[str, str], None]
+) -> None:
+    assert "bootstrap-token" not in one.kubectl("get", "secrets", "-n", "kube-system", "-o", "name")
+    one.sh("cp1", "kubeadm token create kst123.0123456789abcdef; kubeadm token create theirs.0123456789abcdef")
+    program.run("up", "-i", one.inventory)
     tokens = one.kubectl("get", "secrets", "-n", "kube-system", "-o", "name")
-    assert "bootstrap-token" not in tokens
+    assert "bootstrap-token-kst123" not in tokens
+    assert "bootstrap-token-theirs" in tokens
+    measured("tokens of an interrupted run", "revoked by the next; another person's token stays")
 
 
 def test_typo_and_kubelet_conf_with_an_embedded_certificate(one: Hosts, program: Program) -> None:
