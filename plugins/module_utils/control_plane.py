@@ -189,8 +189,11 @@ class LocalControlPlane:
 
     def converge_marks(self) -> None:
         """Mark the node as a control plane, and let apps run here or keep them away, as asked."""
-        node = self.node()
         name = self.params["node_name"]
+        try:
+            node = self.node()
+        except KubectlError as error:
+            raise KubeadmError(f"The API does not say whether it has a node {name}: {error}") from None
         if node is None:
             raise KubeadmError(f"The API has no node {name!r}, the name of this host: was its hostname changed?")
         if ROLE not in (node["metadata"].get("labels") or {}):
@@ -352,6 +355,9 @@ def _state_of_whole(local: LocalControlPlane) -> str:
     """Return what a host is that has all of a control plane, by its API and its mark."""
     mark, params = unfinished.read(), local.params
     api = readiness(local.kubectl)
+    if mark is not None and mark.what == "join" and api.answer in (NOT_YET, DOES_NOT):
+        # The cluster it was joining knows more: etcd, whether it votes.
+        return "down"
     if api.answer == NOT_YET and flaws():
         raise KubeadmError(local.why_silent(api))
     if api.answer == NOT_YET or (api.answer == DOES_NOT and mark is not None and not local.changes.module.check_mode):
@@ -361,7 +367,7 @@ def _state_of_whole(local: LocalControlPlane) -> str:
         raise KubeadmError(local.why_silent(api, after=params["timeout"] if api.answer == NOT_YET else 0))
     if api.answer == HOLDS:
         return "running" if mark is None else "unfinished"
-    if mark is not None and mark.what != "join" and not traces.lived() and _proved(local):
+    if mark is not None and not traces.lived() and _proved(local):
         return "half"
     return "down"
 

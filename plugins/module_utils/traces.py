@@ -40,9 +40,12 @@ ETCD_DATA = f"{ETCD}/member"
 ASIDE = "var/lib/kubestrap/aside"
 # The kubelet and kubeadm point kubelet.conf at the rotating certificate only after an API server has answered.
 ROTATED = "kubelet-client-current.pem"
-# The network of pods as flannel and the plugins it uses leave it.
+# The network of pods as flannel and the plugins it uses leave it: its links, what it wrote down, and leases of its
+# network, cbr0. Other programs keep their leases beside those.
 POD_LINKS = ("cni0", "flannel.1", "flannel-v6.1")
-POD_NETWORK = ("run/flannel", "var/lib/cni", "etc/cni/net.d/10-flannel.conflist")
+POD_NETWORK = ("run/flannel", "var/lib/cni/flannel", "var/lib/cni/networks/cbr0")
+LEASES = "var/lib/cni"
+FLANNEL_CONFIGURATION = "etc/cni/net.d/10-flannel.conflist"
 SECONDS = 300
 
 
@@ -222,6 +225,7 @@ def reset(params: dict[str, Any]) -> None:
     if at(ETCD_DATA).exists():
         shutil.rmtree(at(ETCD_DATA))
     clear_pod_network()
+    at(FLANNEL_CONFIGURATION).unlink(missing_ok=True)
     left = look()
     if not left.bare:
         raise KubeadmError(f"An earlier run did not finish, and what it left could not be removed: {left.describe()}.")
@@ -254,11 +258,12 @@ def clear_pod_network() -> None:
         if at(f"sys/class/net/{link}").exists():
             kubeadm.run("ip", "link", "delete", link, timeout=30)
     for path in POD_NETWORK:
-        one = at(path)
-        if one.is_dir() and not one.is_symlink():
-            shutil.rmtree(one, ignore_errors=True)
-        else:
-            one.unlink(missing_ok=True)
+        shutil.rmtree(at(path), ignore_errors=True)
+    for one in at(LEASES).rglob("cbr0-*"):
+        one.unlink()
+    for directory in sorted([at(LEASES), *at(LEASES).rglob("*")], reverse=True):
+        if directory.is_dir() and not any(directory.iterdir()):
+            directory.rmdir()
 
 
 def identity() -> str:

@@ -281,6 +281,13 @@ def test_another_clusters_ca_is_refused_before_all(host: Host) -> None:
     assert control_plane.find_state(local, authority=pem("AAAA")) == "half"
 
 
+@pytest.mark.parametrize("said", [SILENT, STARTING])
+def test_whether_a_cut_join_can_be_made_anew_is_asked_of_the_cluster(host: Host, said: str) -> None:
+    host.mark("join")
+    host.whole()
+    assert state(said) == "down"
+
+
 def test_kubectl_that_fails_could_not_look() -> None:
     found = control_plane.is_complete(Api("ok", objects="Unable to connect to the server: i/o timeout"))  # type: ignore[arg-type]
     assert found.answer == COULD_NOT_LOOK
@@ -374,12 +381,9 @@ def test_a_reset_takes_every_trace_and_leaves_what_the_person_had(host: Host, mo
     traces.mark("init", PARAMS)
     host.whole(EMBEDDED)
     own.write_text(pem("AAAA"))
-    for path in (
-        "run/flannel/subnet.env",
-        "var/lib/cni/x",
-        "etc/cni/net.d/10-flannel.conflist",
-        "etc/cni/net.d/9-mine",
-    ):
+    others = ("etc/cni/net.d/9-mine", "var/lib/cni/networks/podman/10.88.0.2")
+    ours = ("var/lib/cni/networks/cbr0/10.244.0.2", "var/lib/cni/results/cbr0-x-eth0", "var/lib/cni/flannel/x")
+    for path in ("run/flannel/subnet.env", "etc/cni/net.d/10-flannel.conflist", *others, *ours):
         host.write(path)
     for link in ("cni0", "flannel.1"):
         host.write(f"sys/class/net/{link}/address")
@@ -400,8 +404,8 @@ def test_a_reset_takes_every_trace_and_leaves_what_the_person_had(host: Host, mo
     traces.reset(PARAMS)
     assert (own.read_text(), static.read_text(), logins.read_text()) == (pem("AAAA"), "mine", "logins")
     assert traces.look().bare
-    assert (host.root / "etc/cni/net.d/9-mine").exists()
-    assert not [path for path in traces.POD_NETWORK if traces.at(path).exists()]
+    assert [path for path in others if not traces.at(path).exists()] == []
+    assert [path for path in (*ours, "run/flannel", traces.FLANNEL_CONFIGURATION) if traces.at(path).exists()] == []
     assert {"ip link delete cni0", "ip link delete flannel.1"} <= set(calls)
     # On a clone, kubeadm would remove the original's member.
     assert "--skip-phases=remove-etcd-member" in calls[0]
