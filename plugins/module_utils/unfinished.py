@@ -8,14 +8,17 @@ Runs on the hosts: standard library only, Python 3.9.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Optional
 
 from ansible_collections.kubestrap.cluster.plugins.module_utils import kubeadm
-from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text, write_atomically
+from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import (
+    read_text,
+    sync_directory,
+    write_atomically,
+)
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubeadm import KubeadmError
 
 MARK = f"{kubeadm.KUBERNETES}/kubestrap/unfinished.json"
@@ -43,9 +46,8 @@ class Mark:
 def write(mark: Mark) -> None:
     """Write the mark, so that it is there after a power cut too."""
     write_atomically(MARK, json.dumps(asdict(mark), indent=1, sort_keys=True) + "\n", mode=0o600)
-    path = Path(MARK)
-    for one in (path, path.parent, path.parent.parent):
-        _sync(one)
+    # The directory may be new, too.
+    sync_directory(Path(MARK).parent.parent)
 
 
 def read() -> Optional[Mark]:
@@ -66,7 +68,7 @@ def remove() -> None:
     """Remove the mark: what was begun is finished."""
     Path(MARK).unlink(missing_ok=True)
     if Path(MARK).parent.is_dir():
-        _sync(Path(MARK).parent)
+        sync_directory(Path(MARK).parent)
 
 
 def run(*command: str, timeout: int) -> subprocess.CompletedProcess[str]:
@@ -86,11 +88,3 @@ def run(*command: str, timeout: int) -> subprocess.CompletedProcess[str]:
     if done.returncode > SHELL_KILLED:
         done.returncode = SHELL_KILLED - done.returncode
     return done
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

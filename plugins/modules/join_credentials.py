@@ -93,7 +93,7 @@ def share_certificates(kubectl: Kubectl) -> str:
     init = {"apiVersion": "kubeadm.k8s.io/v1beta4", "kind": "InitConfiguration", "certificateKey": key}
     with SecretFile(f"{kubeadm.as_documents([init])}---\n{cluster}") as path:
         done = kubeadm.run("kubeadm", "init", "phase", "upload-certs", "--upload-certs", "--skip-certificate-key-print",
-                           "--config", path)  # fmt: skip
+                           "--config", path, timeout=kubeadm.OTHER_RUN_SECONDS)  # fmt: skip
     if done.returncode != 0:
         raise KubeadmError(f"the certificates could not be shared: {kubeadm.last_lines(done.stderr, 3)}")
     return key
@@ -129,7 +129,12 @@ def main() -> None:
         shares = module.params["control_plane"]
         secret = new_secret(token_id, token_secret, module.params["lifetime"], shares=shares)
         kubectl.run("create", "-f", "-", stdin=as_list([secret]))
-        certificate_key = share_certificates(kubectl) if shares else ""
+        try:
+            certificate_key = share_certificates(kubectl) if shares else ""
+        except BaseException:
+            # Nobody else knows its ID.
+            tokens.delete(kubectl, tokens.left(kubectl))
+            raise
     except (KubectlError, KubeadmError) as error:
         module.fail_json(msg=f"The bootstrap token could not be made or revoked: {error}")
     module.exit_json(
