@@ -153,9 +153,9 @@ class LocalControlPlane:
 
     def why_silent(self, found: Judgement, *, after: int = 0) -> str:
         """Return, for people, what is known about an API server that does not do its work, after some seconds."""
-        kubelet = kubeadm.kubelet_error()
+        kubelet = kubelet_on_manifests() or kubeadm.kubelet_error()
         crashed = kubeadm.crashed(self.params["cri_socket"])
-        cause = kubeadm.explain("\n".join(crashed), kubelet)
+        cause = unknown_flag(crashed) or kubeadm.explain("\n".join(crashed), kubelet)
         evidence = [*flaws(), *crashed, *([f"kubelet: {kubelet}"] if kubelet else [])]
         state = "cannot be asked" if found.answer == COULD_NOT_LOOK else "is not ready"
         waited = f" after {after} s" if after else ""
@@ -258,6 +258,23 @@ def flaws() -> list[str]:
             f"(/{traces.MANIFESTS}/etcd.yaml): correct --etcd-servers."
         )
     return words
+
+
+def unknown_flag(crashed: list[str]) -> str:
+    """Return in words that a manifest has a flag its program does not know, by what the containers said last."""
+    found = re.search(r"(\S+) ended: .*unknown flag: (--[\w-]+)", "\n".join(crashed))
+    return f"/{traces.MANIFESTS}/{found[1]}.yaml has {found[2]}, a flag {found[1]} does not know." if found else ""
+
+
+def kubelet_on_manifests() -> str:
+    """Return what the kubelet said last about a manifest it cannot read, or an image it cannot have; else nothing."""
+    try:
+        log = kubeadm.run("journalctl", "-u", "kubelet", "-n", "300", "-o", "cat", "--no-pager", timeout=30).stdout
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return ""
+    meant = r"E\d{4} .*(?:process manifest|kube-apiserver.*Image)"
+    said = [line for line in log.splitlines() if re.match(meant, line)]
+    return re.sub(r"^E\d{4} \S+\s+\d+ ", "", said[-1])[:600] if said else ""
 
 
 def _phase(name: str) -> str:

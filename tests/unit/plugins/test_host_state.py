@@ -112,6 +112,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     monkeypatch.setattr(unfinished, "MARK", str(tmp_path / "etc/kubernetes/kubestrap/unfinished.json"))
     monkeypatch.setattr(kubeadm, "kubelet_error", lambda: "")
     monkeypatch.setattr(kubeadm, "crashed", lambda _: [])
+    monkeypatch.setattr(control_plane, "kubelet_on_manifests", lambda: "")
     monkeypatch.setattr(control_plane, "KUBELET_STARTS_PODS_WITHIN", 0)
     monkeypatch.setattr(control_plane.LocalControlPlane, "does_not_start", lambda _: True)
     (tmp_path / "etc/kubernetes/manifests").mkdir(parents=True)  # the package kubelet makes it
@@ -335,6 +336,21 @@ def test_the_typo_is_the_reason(host: Host) -> None:
     )
     with pytest.raises(KubeadmError, match=r"names a file that does not exist: --tls-cert-file=\S+apiservr\.crt"):
         plane().revive()
+
+
+def test_a_flag_of_a_manifest_is_not_blamed_on_the_kubelet() -> None:
+    said = control_plane.unknown_flag(["kube-apiserver ended: Error: unknown flag: --advertise-addres"])
+    assert said.startswith("/etc/kubernetes/manifests/kube-apiserver.yaml has --advertise-addres")
+
+
+def test_a_manifest_the_kubelet_cannot_read_is_told_in_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = (
+        'E1127 19:00:00.0  123 file_linux.go:61] "Unable to process watch event" err="can\'t process manifest file '
+        '\\"/etc/kubernetes/manifests/kube-apiserver.yaml\\": couldn\'t parse as pod(yaml: line 9)"'
+    )
+    done = subprocess.CompletedProcess([], 0, f"I1127 x\n{line}\nI1127 y\n", "")
+    monkeypatch.setattr(kubeadm, "run", lambda *_, **__: done)
+    assert "kube-apiserver.yaml" in control_plane.kubelet_on_manifests()
 
 
 @pytest.mark.parametrize(
