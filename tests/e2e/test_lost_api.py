@@ -140,6 +140,22 @@ def test_ca_of_the_persons_own_is_used(one: Hosts, program: Program) -> None:
     before = one.sh("cp1", f"sha256sum {K}/pki/ca.crt {K}/pki/ca.key")
     program.run("up", "-i", one.inventory)
     assert one.sh("cp1", f"sha256sum {K}/pki/ca.crt {K}/pki/ca.key") == before
+
+
+def test_cluster_made_by_hand_that_advertises_another_address_of_its_host(one: Hosts, program: Program) -> None:
+    docker0 = "172.17.0.1"
+    address = yaml.safe_load(one.inventory.read_text())["control_plane"]["hosts"][one.host("cp1")]["ansible_host"]
+    one.sh("cp1", "kubeadm reset --force --cri-socket unix:///run/cri-dockerd.sock >/dev/null 2>&1; "
+                  f"sed 's/{address}/{docker0}/g' {K}/kubestrap/init.yaml > /root/by_hand.yaml; rm -r {K}/kubestrap; "
+                  "kubeadm init --config /root/by_hand.yaml >/dev/null")  # fmt: skip
+    before = one.sh("cp1", f"{WORTH}; systemctl show -p MainPID kubelet")
+    result = program.run("up", "-i", one.inventory, expect=None)
+    assert result.code in (3, 5), result.stdout
+    said = result.stdout + result.stderr
+    assert docker0 in said
+    assert address in said
+    assert "cluster_node_address" in said
+    assert one.sh("cp1", f"{WORTH}; systemctl show -p MainPID kubelet") == before
     program.run("lab", "down", "--name", one.name)
 
 
