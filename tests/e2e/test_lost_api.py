@@ -146,7 +146,7 @@ def test_cluster_made_by_hand_that_advertises_another_address_of_its_host(one: H
     docker0 = "172.17.0.1"
     address = yaml.safe_load(one.inventory.read_text())["control_plane"]["hosts"][one.host("cp1")]["ansible_host"]
     one.sh("cp1", "kubeadm reset --force --cri-socket unix:///run/cri-dockerd.sock >/dev/null 2>&1; "
-                  f"sed 's/{address}/{docker0}/g' {K}/kubestrap/init.yaml > /root/by_hand.yaml; rm -r {K}/kubestrap; "
+                  f"sed 's/{address}/{docker0}/g' {K}/kubestrap/init.yaml > /root/by_hand.yaml; "
                   "kubeadm init --config /root/by_hand.yaml >/dev/null")  # fmt: skip
     before = one.sh("cp1", f"{WORTH}; systemctl show -p MainPID kubelet")
     result = program.run("up", "-i", one.inventory, expect=None)
