@@ -1,10 +1,12 @@
 """What kubeadm init is asked for, and what it finds."""
 
+import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.kubestrap.cluster.plugins.module_utils import kubeadm
+from ansible_collections.kubestrap.cluster.plugins.module_utils import kubeadm, traces, unfinished
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
 from ansible_collections.kubestrap.cluster.plugins.modules import kubeadm_init
 
@@ -105,3 +107,46 @@ def test_the_token_of_init_is_ours_and_not_in_what_stays_on_the_disk() -> None:
     assert documents()["InitConfiguration"]["bootstrapTokens"] == [{"ttl": "10m0s"}]
     made = {one["kind"]: one for one in kubeadm_init.configuration(PARAMS, (1, 36, 4), "kstabc.0123456789abcdef")}
     assert made["InitConfiguration"]["bootstrapTokens"] == [{"ttl": "10m0s", "token": "kstabc.0123456789abcdef"}]
+
+
+def test_an_init_writes_its_mark_first_takes_it_away_last_and_revokes_its_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traces, "ROOT", tmp_path)
+    monkeypatch.setattr(unfinished, "MARK", str(tmp_path / "etc/kubernetes/kubestrap/unfinished.json"))
+    monkeypatch.setattr(kubeadm, "RUN_DIRECTORY", str(tmp_path))
+    monkeypatch.setattr(kubeadm, "PATCHES", str(tmp_path / "patches"))
+    monkeypatch.setattr(kubeadm_init, "CONFIGURATION", str(tmp_path / "init.yaml"))
+    monkeypatch.setattr(kubeadm, "version", lambda: (1, 36, 4))
+    monkeypatch.setattr(kubeadm, "pull_images", lambda *_: None)
+    seen = []
+
+    def run(*command: str, **_: Any) -> subprocess.CompletedProcess[str]:
+        if "init" in command:
+            seen.append((unfinished.read(), Path(command[-2]).read_text()))
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(kubeadm, "run", run)
+    asked = []
+
+    class Api:
+        def usable(self) -> bool:
+            return True
+
+        def items(self, *_: str) -> list[dict[str, Any]]:
+            return [{"metadata": {"name": "cp1"}}]
+
+        def run(self, *arguments: str, **_: Any) -> str:
+            asked.append(arguments)
+            return "ok" if "/readyz" in arguments else ""
+
+    changes = Changes(SimpleNamespace(check_mode=False))  # type: ignore[arg-type]
+    params = {**PARAMS, "other_control_planes": []}
+    first = kubeadm_init.ControlPlane(params, changes, Api())  # type: ignore[arg-type]
+    first.converge("absent")
+    ((mark, text),) = seen
+    assert mark == unfinished.Mark(what="init", node="cp1", address="10.0.0.11")
+    assert '"token": "kst' in text
+    assert '"token"' not in (tmp_path / "init.yaml").read_text()
+    assert unfinished.read() is None
+    assert any("secrets" in words for words in asked)

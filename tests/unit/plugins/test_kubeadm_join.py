@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import os
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -297,3 +298,26 @@ def test_a_worker_is_not_made_a_control_plane(plane: kubeadm_join.FurtherControl
     Path(kubeadm.KUBELET_CONF).write_text(traces.ROTATED)
     with pytest.raises(kubeadm.KubeadmError, match="is a worker"):
         plane.joined()
+
+
+def test_a_join_writes_its_mark_first_and_takes_it_away_last(
+    worker: kubeadm_join.Worker, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kubeadm, "RUN_DIRECTORY", str(root))
+    monkeypatch.setattr(kubeadm, "version", lambda: (1, 36, 4))
+    worker.changes.module.check_mode = False
+    worker.params = {**PARAMS, "resolver": "/etc/resolv.conf", "container_runtime": "containerd"}
+    monkeypatch.setattr(kubeadm, "PATCHES", str(root / "patches"))
+    monkeypatch.setattr(kubeadm_join, "Kubectl", lambda _: Api(nodes=[[]]))
+    seen = []
+
+    def run(*command: str, **_: Any) -> subprocess.CompletedProcess[str]:
+        if "join" in command:
+            seen.append(unfinished.read())
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(kubeadm, "run", run)
+    assert worker.joined() is False
+    worker.join()
+    assert seen == [unfinished.Mark(what="join", node="w1", address="10.0.0.21")]
+    assert unfinished.read() is None
