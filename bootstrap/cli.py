@@ -4,6 +4,7 @@ import argparse
 import getpass
 import io
 import json
+import subprocess
 import sys
 import time
 import traceback
@@ -25,6 +26,7 @@ _PASSWORDS = (
     ("-k", "--ask-pass", "ansible_password", "SSH password of the hosts"),
 )
 _INTERRUPTED = 130
+_STEP_FAILED = 5
 _BUG = 1
 
 
@@ -50,6 +52,10 @@ def run(arguments: Sequence[str]) -> int:
     except KubestrapError as error:
         _fail(flags, error.exit_code, error.message, *error.details)
         return error.exit_code
+    except subprocess.TimeoutExpired as error:
+        program = str(error.cmd[0] if isinstance(error.cmd, list | tuple) else error.cmd)
+        _fail(flags, _STEP_FAILED, f"{program} did not end within {error.timeout:.0f} s on this machine")
+        return _STEP_FAILED
     except KeyboardInterrupt:
         _fail(flags, _INTERRUPTED, "interrupted")
         return _INTERRUPTED

@@ -13,6 +13,8 @@ from typing import Any
 from bootstrap.errors import StepFailedError, UsageError
 
 START_SECONDS = 60
+# An image may have to be loaded, packages to be fetched.
+LONGEST_SECONDS = 1800
 
 
 def docker(*arguments: str, stdin: bytes | None = None) -> str:
@@ -21,7 +23,9 @@ def docker(*arguments: str, stdin: bytes | None = None) -> str:
     Raises:
         StepFailedError: it ended with an error; the message holds the engine's own words.
     """
-    result = subprocess.run(["docker", *arguments], input=stdin, capture_output=True, check=False)
+    result = subprocess.run(
+        ["docker", *arguments], input=stdin, capture_output=True, check=False, timeout=LONGEST_SECONDS
+    )
     if result.returncode:
         words = result.stderr.decode(errors="replace").strip() or f"exit code {result.returncode}"
         raise StepFailedError(f"docker {arguments[0]} failed on this machine: {words}")
@@ -30,7 +34,9 @@ def docker(*arguments: str, stdin: bytes | None = None) -> str:
 
 def succeeds(*arguments: str) -> bool:
     """Whether that `docker` command ends without an error."""
-    return subprocess.run(["docker", *arguments], capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run(["docker", *arguments], capture_output=True, check=False, timeout=START_SECONDS).returncode == 0
+    )
 
 
 def inspect(kind: str, filters: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -47,7 +53,9 @@ def inspect(kind: str, filters: Sequence[str] = ()) -> list[dict[str, Any]]:
     if not names:
         return []
     # What another lab removed since the listing is left out of the answer, with an error for each.
-    answer = subprocess.run(["docker", kind, "inspect", *names], capture_output=True, check=False)
+    answer = subprocess.run(
+        ["docker", kind, "inspect", *names], capture_output=True, check=False, timeout=START_SECONDS
+    )
     found: list[dict[str, Any]] = json.loads(answer.stdout)
     return found
 
@@ -88,7 +96,9 @@ def _install(report: Callable[[str], None]) -> None:
     report("Installing Docker Engine (apt-get install docker.io)")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for command in (["apt-get", "update"], ["apt-get", "install", "--yes", "docker.io"]):
-        result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        result = subprocess.run(
+            command, capture_output=True, text=True, env=environment, check=False, timeout=LONGEST_SECONDS
+        )
     if result.returncode:
         raise UsageError(
             "A lab needs Docker, and apt-get install docker.io failed. Install Docker Engine, then run this again.",
@@ -99,7 +109,9 @@ def _install(report: Callable[[str], None]) -> None:
 def _start() -> str:
     """Start the engine; return where to look when it does not come up."""
     if Path("/run/systemd/system").is_dir():
-        subprocess.run(["systemctl", "start", "docker.service"], capture_output=True, check=False)
+        subprocess.run(
+            ["systemctl", "start", "docker.service"], capture_output=True, check=False, timeout=START_SECONDS * 2
+        )
         return "journalctl -u docker"
     forget_ended_engines(Path("/var/run"))
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "kubestrap"
@@ -107,7 +119,14 @@ def _start() -> str:
     path = state / "dockerd.log"
     with path.open("ab") as log:
         # In a session of its own and no child of this command, it stays when this one ends.
-        subprocess.run(["setsid", "--fork", "dockerd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True)
+        subprocess.run(
+            ["setsid", "--fork", "dockerd"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            check=True,
+            timeout=START_SECONDS,
+        )
     return f"log: {path}"
 
 

@@ -90,7 +90,7 @@ def _packages_of_this_machine(suite: str) -> Packages | None:
             f"The apt sources of this machine (/etc/apt/sources.list*) name no Debian archive for {machine_suite}, "
             "and a lab host needs one. Add the Debian archive there."
         )
-    dump = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=True).stdout
+    dump = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, check=True, timeout=60).stdout
     needed = [Path("/etc/apt/auth.conf"), *Path("/etc/apt/auth.conf.d").glob("*")]
     if any(source.uri.startswith("https:") for source in sources):
         needed += CERTIFICATES.glob("*.crt")
@@ -166,6 +166,7 @@ def _run(program: str, *arguments: str | Path, stdin: object = None) -> None:
         text=True,
         env=environment,
         check=False,
+        timeout=engine.LONGEST_SECONDS,
     )
     if result.returncode:
         raise StepFailedError(

@@ -163,6 +163,7 @@ def ssh(*, name: str, host: str, command: Sequence[str]) -> int:
     options = ["-i", str(directory / "key"), *shlex.split(ssh_arguments(directory))]
     # The remote shell joins its words with blanks, so each is quoted for it.
     remote = [shlex.join(command)] if command else []
+    # No deadline: a person is at the other end.
     return subprocess.run(["ssh", *options, f"root@{found.address}", *remote], check=False).returncode
 
 
@@ -313,7 +314,7 @@ def _ensure_key(files: Path, name: str) -> str:
     if not key.exists():
         words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"kubestrap lab {name}", "-f", str(key)]
         try:
-            subprocess.run(words, check=True, capture_output=True)
+            subprocess.run(words, check=True, capture_output=True, timeout=60)
         except FileNotFoundError:
             raise UsageError("A lab needs ssh and ssh-keygen on this machine (package openssh-client).") from None
     return key.with_suffix(".pub").read_text()

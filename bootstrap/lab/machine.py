@@ -78,7 +78,9 @@ def raise_kernel_limits(report: Callable[[str], None]) -> None:
 def routes() -> list[str]:
     """Destinations of this machine's IPv4 routes, without the default route."""
     try:
-        answer = subprocess.run(["ip", "-4", "-json", "route"], capture_output=True, text=True, check=True).stdout
+        answer = subprocess.run(
+            ["ip", "-4", "-json", "route"], capture_output=True, text=True, check=True, timeout=30
+        ).stdout
     except (FileNotFoundError, subprocess.CalledProcessError):
         return []  # Not a Linux machine: the engine's own networks are what counts there.
     return [route["dst"] for route in json.loads(answer or "[]") if route["dst"] != "default"]

@@ -114,7 +114,7 @@ def _iptables(arguments: list[str], image: str | None, *, check: bool = False) -
             return False, ""
         command = ["docker", "run", "--rm", "--network", "host", "--cap-add", "NET_ADMIN", image, *command]
     try:
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     except FileNotFoundError:
         raise StepFailedError("there is no iptables on this machine") from None
     if check and result.returncode:

@@ -267,7 +267,7 @@ def _content(description: dict[str, Any]) -> tuple[Any, ...]:
 def _inspect_local(name: str) -> dict[str, Any]:
     if shutil.which("docker") is None:
         raise AnsibleActionFail(f"Cannot take {name} from the Docker of this machine: there is no docker command here.")
-    done = subprocess.run(["docker", "image", "inspect", name], capture_output=True, text=True, check=False)
+    done = subprocess.run(["docker", "image", "inspect", name], capture_output=True, text=True, check=False, timeout=60)
     if done.returncode == 0:
         return dict(json.loads(done.stdout)[0])
     if "no such image" not in done.stderr.lower():

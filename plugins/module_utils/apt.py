@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Optional
 
-from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import last_lines, run
+from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import TIMED_OUT, execute, last_lines, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -44,7 +44,6 @@ LOOK_SECONDS = 20
 # Shorter waits are nothing to talk about.
 TOLD_SECONDS = 5
 DEADLINE_SECONDS = 1800
-TIMED_OUT = 124
 # apt waits for whoever holds the lock (unattended-upgrades, cloud-init) instead of failing at once.
 OPTIONS = [
     *("-q", "-y", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"),
@@ -76,7 +75,7 @@ def installed(module: AnsibleModule, names: Iterable[str]) -> dict[str, Package]
     """Return those of the packages that are installed."""
     form = "${Package} ${Version} ${db:Status-Want} ${db:Status-Status}\n"
     # Exit code 1 means that some name is unknown, which is an answer.
-    _, text, _ = module.run_command(["dpkg-query", "--show", f"--showformat={form}", *names])
+    _, text, _ = execute(module, ["dpkg-query", "--show", f"--showformat={form}", *names])
     found = {}
     for line in text.splitlines():
         words = line.split(" ")
@@ -207,7 +206,7 @@ def excluded(module: AnsibleModule, names: Iterable[str]) -> dict[str, list[str]
     """
     wanted = set(names)
     form = "${Package}\t${db:Status-Status}\t${Conflicts}, ${Breaks}\n"
-    _, text, _ = module.run_command(["dpkg-query", "--show", f"--showformat={form}"])
+    _, text, _ = execute(module, ["dpkg-query", "--show", f"--showformat={form}"])
     found = {}
     for line in text.splitlines():
         package, status, others = line.split("\t")
@@ -222,14 +221,14 @@ def unreachable_sources(module: AnsibleModule) -> tuple[int, dict[str, str]]:
 
     Only the first file of each is fetched, the way apt fetches it (proxy, logins), to a directory that goes again.
     """
-    _, listing, _ = module.run_command(["apt-get", "update", "--print-uris"], environ_update=ENVIRONMENT)
+    _, listing, _ = execute(module, ["apt-get", "update", "--print-uris"], environ_update=ENVIRONMENT)
     urls = re.findall(r"^'(https?://[^']+/InRelease)'", listing, re.MULTILINE)
     if not urls or not HELPER.exists():
         return 0, {}
     with tempfile.TemporaryDirectory(prefix="kubestrap-") as directory:
         pairs = [word for number, url in enumerate(urls) for word in (url, f"{directory}/{number}")]
-        command = ["timeout", str(LOOK_SECONDS), HELPER, *LOOK_OPTIONS, "download-file", *pairs]
-        code, stdout, stderr = module.run_command([str(word) for word in command], environ_update=ENVIRONMENT)
+        command = [HELPER, *LOOK_OPTIONS, "download-file", *pairs]
+        code, stdout, stderr = execute(module, command, seconds=LOOK_SECONDS, environ_update=ENVIRONMENT)
     if code == 0:
         return len(urls), {}
     if code == TIMED_OUT:
@@ -242,7 +241,7 @@ def simulate(module: AnsibleModule, wanted: Sequence[str]) -> tuple[list[str], s
     """Return the installed packages that apt would remove to install others, and why it could not install them."""
     # Only looks: no lock, no root, nothing downloaded.
     command = ["apt-get", "install", "--simulate", "-q", "-y", "--no-install-recommends", "--", *wanted]
-    code, stdout, stderr = module.run_command(command, environ_update=ENVIRONMENT)
+    code, stdout, stderr = execute(module, command, environ_update=ENVIRONMENT)
     return re.findall(r"^Remv (\S+)", stdout, re.MULTILINE), complaints(stdout + stderr) if code else ""
 
 
@@ -278,22 +277,12 @@ def _apt_get(module: AnsibleModule, arguments: Sequence[str]) -> tuple[int, str]
                 seen.setdefault(f"{who}, which {LOCKS[path]}", time.monotonic())
             time.sleep(1)
         # Killed only when it hangs for good: dpkg would be in the middle of something.
-        command = [
-            "timeout",
-            "--kill-after=30",
-            str(DEADLINE_SECONDS),
-            "apt-get",
-            arguments[0],
-            *OPTIONS,
-            *arguments[1:],
-        ]
-        code, stdout, stderr = module.run_command(command, environ_update=ENVIRONMENT)
+        command = ["apt-get", arguments[0], *OPTIONS, *arguments[1:]]
+        code, stdout, stderr = execute(module, command, seconds=DEADLINE_SECONDS, environ_update=ENVIRONMENT)
         if code != 0 and LOCKED.search(stdout + stderr) and time.monotonic() < until:
             # Somebody was faster.
             time.sleep(1)
             continue
-        if code == TIMED_OUT:
-            stderr += f"\nE: apt-get {arguments[0]} was not done after {DEADLINE_SECONDS} s"
         for who, since in seen.items():
             if time.monotonic() - since > TOLD_SECONDS:
                 module.warn(f"Waited for {who} on this host.")

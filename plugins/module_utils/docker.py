@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
+from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import execute
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,7 +58,6 @@ FLAGS = {
 POD_LABEL = "io.kubernetes.pod.name"
 # How packages start dockerd, where there is no unit yet.
 USUAL_COMMAND = ["dockerd", "-H", "fd://", "--containerd=/run/containerd/containerd.sock"]
-ANSWER_SECONDS = "60"
 
 
 class SettingsError(Exception):
@@ -249,8 +249,8 @@ def keys_of(command: Iterable[str]) -> set[str]:
 
 def command_line(module: AnsibleModule) -> list[str]:
     """Return how systemd would start dockerd, variables of the unit filled in."""
-    code, stdout, _ = module.run_command(
-        ["systemctl", "show", "docker.service", "--property", "ExecStart,Environment,EnvironmentFiles"]
+    code, stdout, _ = execute(
+        module, ["systemctl", "show", "docker.service", "--property", "ExecStart,Environment,EnvironmentFiles"]
     )
     properties = dict(line.split("=", 1) for line in stdout.splitlines() if "=" in line) if code == 0 else {}
     found = re.search(r"argv\[\]=(.*?) ;", properties.get("ExecStart", ""))
@@ -297,7 +297,7 @@ def survives_restart(module: AnsibleModule) -> bool:
 
 def ask(module: AnsibleModule, *arguments: str) -> str:
     """Return what `docker` prints, within a minute; empty without a Docker that answers."""
-    _, stdout, _ = module.run_command(["timeout", ANSWER_SECONDS, "docker", *arguments])
+    _, stdout, _ = execute(module, ["docker", *arguments])
     return str(stdout)
 
 

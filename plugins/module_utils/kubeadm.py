@@ -33,6 +33,8 @@ CONTROL_PLANE_ROLE = "node-role.kubernetes.io/control-plane"
 RUN_DIRECTORY = "/run"
 # kubeadm's own waits end before that.
 OTHER_RUN_SECONDS = 600
+# With the largest patience, kubeadm's own limits end later; a program that took so long hangs.
+LONGEST_SECONDS = 7200
 EXEC_GATE = "ExtendWebSocketsToKubelet"
 # How kubeadm's last word begins; what comes before is progress.
 KUBEADM_ERROR = r"(?:error: |error execution phase|Unfortunately, an error has occurred|failed to |unable to )"
@@ -194,23 +196,30 @@ def alone(timeout: int, program: Optional[str] = None) -> Iterator[None]:
 
 
 def run(
-    *command: str, timeout: Optional[int] = None, environment: Optional[dict[str, str]] = None
+    *command: str, timeout: int = LONGEST_SECONDS, environment: Optional[dict[str, str]] = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program, with more in its environment if need be, and return how it ended."""
-    return subprocess.run(
-        command,
-        # Python's own files are not inherited anyway; the lock of `alone` is to be.
-        close_fds=False,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=timeout,
-        errors="replace",
-        stdin=subprocess.DEVNULL,
-        # kubeadm hands every proxy it sees to the control plane and kube-proxy, for ever, password and all. They talk
-        # to the cluster only; so do the other programs.
-        env={**proxy.without(dict(os.environ)), **(environment or {})},
-    )
+    """Run a program, with more in its environment if need be, and return how it ended.
+
+    Raises:
+        KubeadmError: when it does not end within so many seconds.
+    """
+    try:
+        return subprocess.run(
+            command,
+            # Python's own files are not inherited anyway; the lock of `alone` is to be.
+            close_fds=False,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            # kubeadm hands every proxy it sees to the control plane and kube-proxy, for ever, password and all. They
+            # talk to the cluster only; so do the other programs.
+            env={**proxy.without(dict(os.environ)), **(environment or {})},
+        )
+    except subprocess.TimeoutExpired:
+        raise KubeadmError(f"{' '.join(command[:2])} did not end within {timeout} s on this host.") from None
 
 
 def version() -> Optional[tuple[int, int, int]]:
@@ -451,7 +460,7 @@ def crashed(cri_socket: str) -> list[str]:
     try:
         listed = run(*crictl, "ps", "--all", "--output", "json", timeout=20)
         containers = json.loads(listed.stdout or "{}").get("containers") or []
-    except (FileNotFoundError, ValueError, subprocess.TimeoutExpired):
+    except (FileNotFoundError, ValueError, KubeadmError):
         return []
     newest: dict[str, dict[str, Any]] = {}
     for container in containers:

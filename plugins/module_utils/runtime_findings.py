@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, containerd, systemd
 from ansible_collections.kubestrap.cluster.plugins.module_utils import docker as settings_of_docker
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
+from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import execute
 from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose, read_os_release
 
 if TYPE_CHECKING:
@@ -120,10 +121,7 @@ def _restart(module: AnsibleModule, reason: str) -> Iterator[Finding]:
 
 def containerd_(module: AnsibleModule, packages: dict[str, list[str]]) -> Iterator[Finding]:
     """Find what speaks against the containerd that is there, or that these packages hold."""
-    try:
-        code, stdout, _ = module.run_command(["containerd", "--version"], handle_exceptions=False)
-    except OSError:
-        code, stdout = 127, ""
+    code, stdout, _ = execute(module, ["containerd", "--version"])
     version = containerd.parse_version(stdout) if code == 0 else None
     what = ".".join(map(str, version or ())) + " is installed"
     if version is None:

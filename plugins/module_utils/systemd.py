@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text, write_atomically
-from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import last_lines, run
+from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import execute, last_lines, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -130,7 +130,7 @@ def restart(changes: Changes, name: str, *, verb: str = "restart", reason: str) 
 
 
 def _start(module: AnsibleModule, verb: str, name: str) -> None:
-    code, _, stderr = module.run_command(["systemctl", verb, name])
+    code, _, stderr = execute(module, ["systemctl", verb, name])
     if code != 0:
-        _, log, _ = module.run_command(["journalctl", "--unit", name, "--no-pager", "--output", "cat", "--lines", "15"])
+        _, log, _ = execute(module, ["journalctl", "--unit", name, "--no-pager", "--output", "cat", "--lines", "15"])
         module.fail_json(msg=f"Cannot {verb} {name}: {last_lines(stderr)}\nIts log ends with:\n{last_lines(log)}")

@@ -68,6 +68,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.app_view import 
     wanted,
 )
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
+from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import execute
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import (
     ADMIN_KUBECONFIG,
     Kubectl,
@@ -107,7 +108,7 @@ def local_images(module: AnsibleModule, names: set[str]) -> dict[str, str]:
     """Return the IDs of those images on this host that came from no registry: only these can change unseen."""
     found = {}
     for name in sorted(names):
-        code, stdout, _ = module.run_command(["crictl", "inspecti", "--output", "json", name])
+        code, stdout, _ = execute(module, ["crictl", "inspecti", "--output", "json", name])
         if code == 0:
             status = json.loads(stdout)["status"]
             if not status.get("repoDigests"):

@@ -94,7 +94,7 @@ from typing import Any, Optional
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, containerd, registry_trust, systemd, toml
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes, read_text
-from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import last_lines, run
+from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import execute, last_lines, run
 from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import ARGUMENT as PROXY_ARGUMENT
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import ENVIRONMENT as PROXY_ENVIRONMENT
@@ -230,7 +230,7 @@ class ContainerdRuntime:
             trial.write(said if isinstance(said, str) else toml.dumps(containerd.absolute_imports(said)))
             trial.flush()
             command = ["containerd", "--config", trial.name, "config", "dump"]
-            code, stdout, stderr = self.module.run_command(command)
+            code, stdout, stderr = execute(self.module, command)
             told = last_lines(stderr or stdout).replace(trial.name, CONFIG)
         if code != 0 and ours:
             self.module.fail_json(
@@ -305,14 +305,14 @@ class ContainerdRuntime:
         """End the module unless kubelet's interface is there."""
         deadline = time.monotonic() + CRI_SECONDS
         while True:
-            code, stdout, stderr = self.module.run_command(["ctr", "plugins", "ls"])
+            code, stdout, stderr = execute(self.module, ["ctr", "plugins", "ls"])
             found = CRI.search(stdout)
             if code == 0 and found and found[1] == "ok":
                 return
             if time.monotonic() > deadline:
                 break
             time.sleep(0.2)
-        log = self.module.run_command(["journalctl", "-u", UNIT, "-n", "200", "-o", "cat", "--no-pager"])[1]
+        log = execute(self.module, ["journalctl", "-u", UNIT, "-n", "200", "-o", "cat", "--no-pager"])[1]
         reasons = [line for line in log.splitlines() if "cri" in line and re.search("level=(error|warning)", line)]
         self.module.fail_json(
             msg="containerd runs, but does not offer its interface for Kubernetes (CRI). It says:\n"

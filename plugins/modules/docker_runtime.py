@@ -136,7 +136,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import (
     sha256_of,
     write_atomically,
 )
-from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import last_lines, run
+from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import execute, last_lines, run
 from ansible_collections.kubestrap.cluster.plugins.module_utils.docker import DAEMON_JSON, LAST_ASKED
 from ansible_collections.kubestrap.cluster.plugins.module_utils.download import DownloadError, architecture, fetch
 from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose
@@ -331,8 +331,8 @@ class DockerRuntime:
         with tempfile.NamedTemporaryFile("w", suffix=".json") as trial:
             json.dump(settings, trial)
             trial.flush()
-            command = ["timeout", docker.ANSWER_SECONDS, "dockerd", "--validate", "--config-file", trial.name]
-            code, stdout, stderr = self.module.run_command(command)
+            command = ["dockerd", "--validate", "--config-file", trial.name]
+            code, stdout, stderr = execute(self.module, command)
         return last_lines(stderr or stdout).replace(trial.name, DAEMON_JSON) if code != 0 else ""
 
     def _write_settings(self, before: dict[str, Any], after: dict[str, Any]) -> None:
@@ -453,8 +453,8 @@ class DockerRuntime:
                 )
 
     def _start_again(self, container: docker.Container) -> None:
-        command = ["timeout", docker.ANSWER_SECONDS, "docker", "start", container.identity]
-        code, stdout, stderr = self.module.run_command(command)
+        command = ["docker", "start", container.identity]
+        code, stdout, stderr = execute(self.module, command)
         if code != 0:
             self.changes.found(
                 "container-stopped",

@@ -94,7 +94,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import (
     sha256_of,
     write_atomically,
 )
-from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import last_lines, run
+from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import execute, last_lines, run
 from ansible_collections.kubestrap.cluster.plugins.module_utils.download import DownloadError, architecture, fetch
 from ansible_collections.kubestrap.cluster.plugins.module_utils.homes import HomeError, as_user
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import ADMIN_KUBECONFIG
@@ -104,6 +104,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PROFILE = "minikube"
+MINIKUBE_SECONDS = 1800
 HOME = Path("/usr/local/lib/minikube")
 PROGRAM = Path("/usr/local/bin/minikube")
 KUBECTL = Path("/usr/local/bin/kubectl")
@@ -278,8 +279,11 @@ class Minikube:
 
     def _as_user(self, *command: str) -> tuple[int, str, str]:
         become = [] if self.user.pw_uid == 0 else ["runuser", "--user", self.user.pw_name, "--"]
-        code, stdout, stderr = self.module.run_command(
+        code, stdout, stderr = execute(
+            self.module,
             [*become, *command],
+            # It downloads an operating system's worth of images.
+            seconds=MINIKUBE_SECONDS,
             cwd=self.user.pw_dir,
             environ_update={
                 "HOME": self.user.pw_dir,
@@ -426,7 +430,7 @@ class Minikube:
                 self.changes.act(f"image {name}", lambda name=name: self._load(name), after="in the cluster\n")
 
     def _inspect(self, docker: list[str], name: str) -> Optional[tuple[Any, ...]]:
-        code, stdout, _ = self.module.run_command([*docker, "image", "inspect", name])
+        code, stdout, _ = execute(self.module, [*docker, "image", "inspect", name])
         return content(json.loads(stdout)[0]) if code == 0 else None
 
     def _load(self, name: str) -> None:

@@ -186,7 +186,7 @@ class Module:
 
     def run_command(self, command: list[str], **_: Any) -> tuple[int, str, str]:
         self.asked.append(command)
-        words = command[2:] if command[0] == "timeout" else command
+        words = command[3:]  # behind `timeout`
         answer = self.answers.get(words[1])
         return (1, "", "no") if answer is None else (0, answer, "")
 

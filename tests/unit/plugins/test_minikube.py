@@ -49,7 +49,7 @@ class Module:
         self.commands: list[str] = []
 
     def run_command(self, command: list[str], **_: Any) -> tuple[int, str, str]:
-        line = " ".join(command)
+        line = " ".join(command[3:] if command[0] == "timeout" else command)
         self.commands.append(line)
         return next((answer for part, answer in self.answers.items() if part in line), (0, "", ""))
 
