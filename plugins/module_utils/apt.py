@@ -172,8 +172,14 @@ def available(module: AnsibleModule, name: str) -> str | None:
     return version
 
 
-def pins(name: str) -> str:
-    """Return which entries of apt's preferences forbid a package (a priority below zero), with their files."""
+def pins(name: str, *, any_source: bool = False) -> str:
+    """Return which entries of apt's preferences forbid a package (a priority below zero), with their files.
+
+    Args:
+        name: The package.
+        any_source: Whether only those count that forbid it wherever it comes from: others may be about sources that
+            have no such package.
+    """
     found = []
     for path in (PREFERENCES, *sorted(PREFERENCES.with_name("preferences.d").glob("*"))):
         try:
@@ -181,10 +187,12 @@ def pins(name: str) -> str:
         except OSError:
             continue
         for entry in re.split(r"\n\s*\n", text):
-            fields = dict(re.findall(r"^(Package|Pin-Priority):\s*(.*?)\s*$", entry, re.MULTILINE | re.IGNORECASE))
+            fields = dict(re.findall(r"^(Package|Pin|Pin-Priority):\s*(.*?)\s*$", entry, re.MULTILINE | re.IGNORECASE))
             fields = {key.lower(): value for key, value in fields.items()}
             names = [word.partition(":")[0] for word in fields.get("package", "").split()]
             priority = fields.get("pin-priority", "")
+            if any_source and not re.fullmatch(r"(release|version)\s+\*", fields.get("pin", "")):
+                continue
             if re.fullmatch(r"-\d+", priority) and any(_is_meant(word, name) for word in names):
                 found.append(f"{path} gives it the priority {priority}")
     return ", ".join(found)
@@ -326,7 +334,7 @@ def _fail_installation(module: AnsibleModule, wanted: Sequence[str], text: str, 
             "Nothing was changed. Take another container runtime (cluster_container_runtime) if that goes with it; or "
             f"remove it yourself if nobody needs it (it names {', '.join(names)} as what it conflicts with)."
         )
-    elif any(map(pins, names)):
+    elif "no installation candidate" in text and any(map(pins, names)):
         advice = f" {'; '.join(filter(None, map(pins, names)))}."
     elif "held broken packages" in text:
         advice = " Installed packages stand in the way: see which below."

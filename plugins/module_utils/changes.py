@@ -141,6 +141,7 @@ def write_atomically(
     never a file that is there and empty.
     """
     directory = Path(path).parent
+    made = [parent for parent in (directory, *directory.parents) if not parent.exists()]
     directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     data = content if isinstance(content, bytes) else content.encode("utf-8", errors="surrogateescape")
     handle, name = tempfile.mkstemp(dir=directory, prefix=".kubestrap-")
@@ -163,7 +164,8 @@ def write_atomically(
     except BaseException:
         temporary.unlink()
         raise
-    sync_directory(directory)
+    for changed in (directory, *(parent.parent for parent in made)):
+        sync_directory(changed)
 
 
 def sync_directory(path: Path) -> None:

@@ -35,24 +35,30 @@ def busy() -> Iterator[Finding]:
         )
 
 
-def packages(module: AnsibleModule, missing: Sequence[str], known: Collection[str] = ()) -> Iterator[Finding]:
+def packages(
+    module: AnsibleModule, missing: Sequence[str], *, known: Collection[str] = (), exact: Collection[str] = ()
+) -> Iterator[Finding]:
     """Find what speaks against installing these packages, which the host lacks.
 
     Args:
         module: The running module.
         missing: The packages.
         known: Packages that exclude them and are told elsewhere.
+        exact: Those of them that are asked for by version, which apt's preferences do not forbid.
     """
     if not missing:
         return
-    yield from _forbidden(missing)
+    yield from _forbidden(module, [name for name in missing if name not in exact])
     yield from _excluded(module, missing, known)
     yield from _sources(module)
 
 
-def _forbidden(missing: Sequence[str]) -> Iterator[Finding]:
-    for name in missing:
-        if where := apt.pins(name):
+def _forbidden(module: AnsibleModule, names: Sequence[str]) -> Iterator[Finding]:
+    for name in names:
+        if apt.candidate(module, name):
+            continue
+        # Before the first refresh nobody knows which sources have it.
+        if where := apt.pins(name, any_source=not apt.available_versions(module, name)):
             yield Finding(
                 "package-pinned",
                 f"apt may not install {name}: {where}.",

@@ -66,7 +66,7 @@ NOBODY = "127.0.0.1"
 CHECK_SCRIPT = """\
 #!/bin/sh
 {header}# The certificate is not looked at: what is asked is whether it works, and that needs no trust.
-exec curl --silent --fail --insecure --max-time 4 --output /dev/null https://{node_address}:{port}/readyz
+exec curl --noproxy '*' --silent --fail --insecure --max-time 4 --output /dev/null https://{node_address}:{port}/readyz
 """
 
 TEMPLATE = """\

@@ -169,7 +169,9 @@ ADMIN_CONF = Path("/etc/kubernetes/admin.conf")
 CA_CERTIFICATE = Path("/etc/kubernetes/pki/ca.crt")
 KUBELET_FLAGS = "/var/lib/kubelet/kubeadm-flags.env"
 MANIFESTS = Path("/etc/kubernetes/manifests")
-KUBERNETES_PACKAGES = ("kubelet", "kubeadm", "kubectl", "cri-tools", "kubernetes-cni")
+# Asked for by version; the last one comes with kubelet.
+EXACT_PACKAGES = ("kubelet", "kubeadm", "kubectl", "cri-tools")
+KUBERNETES_PACKAGES = (*EXACT_PACKAGES, "kubernetes-cni")
 # kubeadm's own limits.
 CONTROL_PLANE_CPUS = 2
 CONTROL_PLANE_MIB = 1700
@@ -605,7 +607,8 @@ class Preflight:
         missing = [name for name in wanted if name not in present]
         known = {finding["id"] for finding in self.findings}
         excluded = self.asked["docker_conflicting_packages"] if "docker-conflict" in known else ()
-        for finding in (*package_findings.busy(), *package_findings.packages(self.module, missing, excluded)):
+        found = package_findings.packages(self.module, missing, known=excluded, exact=EXACT_PACKAGES)
+        for finding in (*package_findings.busy(), *found):
             self.found(finding.name, finding.evidence, finding.fix, blocker=finding.blocker and not self.joined)
 
     def _repository(self) -> None:

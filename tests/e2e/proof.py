@@ -48,6 +48,13 @@ CLAIMS = {
         "trust taken back",
         "containerd with a runtime for GPUs",
     ),
+    "Where things come from": (
+        "a second key in a repository's key file",
+        "a package of yours that excludes Docker",
+        "apt's lists are being refreshed",
+        "package repository away",
+        "cri-dockerd damaged",
+    ),
     "Why an app does not answer": (
         "wrong image name",
         "image missing on one node",

@@ -96,13 +96,14 @@ def test_check_mode_refreshes_nothing() -> None:
     ("entry", "forbidden"),
     [
         ("Package: docker.io\nPin: release *\nPin-Priority: -1\n", True),
-        ("Explanation: ours\nPackage: docker* runc\nPin: origin deb.example\nPin-Priority: -10\n", True),
+        ("Explanation: ours\nPackage: docker* runc\nPin: release *\nPin-Priority: -10\n", True),
         ("package: /^docker/\npin: version *\npin-priority:  -1 \n", True),
         (
             "Package: *\nPin: release a=x\nPin-Priority: 1\n\nPackage: docker.io:any\nPin: release *\nPin-Priority: -1",
             True,
         ),
         ("Package: docker.io\nPin: release *\nPin-Priority: 1001\n", False),
+        ("Package: *\nPin: release o=LP-PPA-mine\nPin-Priority: -10\n", False),
         ("Package: docker\nPin: release *\nPin-Priority: -1\n", False),
         ("# Package: docker.io\n# Pin-Priority: -1\n", False),
         ("Package: /(/\nPin: release *\nPin-Priority: -1\n", False),
@@ -112,12 +113,26 @@ def test_check_mode_refreshes_nothing() -> None:
 def test_a_pin_of_minus_one(host: Path, entry: str, *, forbidden: bool) -> None:
     path = host / "preferences.d/no-docker"
     path.write_text(entry)
-    assert bool(apt.pins("docker.io")) is forbidden
+    assert bool(apt.pins("docker.io", any_source=True)) is forbidden
     found = package_findings.packages(Module(UNKNOWN), ["docker.io", "kubelet"])  # type: ignore[arg-type]
     assert [finding.name for finding in found] == ["package-pinned"] * forbidden
     if forbidden:
         with pytest.raises(FailedError, match=f"{path} gives it the priority -1"):
             apt.available(Module(UNKNOWN), "docker.io")  # type: ignore[arg-type]
+
+
+def test_an_entry_about_one_source_counts_where_that_source_is_all_there_is(host: Path) -> None:
+    (host / "preferences").write_text("Package: *\nPin: origin deb.example\nPin-Priority: -1\n")
+    in_lists = {"madison": (0, "docker.io | 26.1.5 | http://deb.example trixie/main amd64 Packages\n")}
+    for answers, expected in (({**UNKNOWN, **in_lists}, 1), (UNKNOWN, 0), ({**KNOWN, **in_lists}, 0)):
+        found = package_findings.packages(Module(answers), ["docker.io"], exact=["kubelet"])  # type: ignore[arg-type]
+        assert len(list(found)) == expected
+
+
+def test_what_is_asked_for_by_version_is_not_forbidden(host: Path) -> None:
+    (host / "preferences").write_text("Package: kubelet\nPin: release *\nPin-Priority: -1\n")
+    found = package_findings.packages(Module(UNKNOWN), ["kubelet"], exact=["kubelet"])  # type: ignore[arg-type]
+    assert list(found) == []
 
 
 @pytest.mark.parametrize(
@@ -142,7 +157,7 @@ def test_what_apt_would_remove_is_a_finding_by_name() -> None:
     found = list(package_findings.packages(module, ["docker.io"]))  # type: ignore[arg-type]
     assert [(finding.name, finding.blocker) for finding in found] == [("package-conflict", True)]
     assert "The host has the package mine" in found[0].evidence
-    assert list(package_findings.packages(module, ["docker.io"], ["mine"])) == []  # type: ignore[arg-type]
+    assert list(package_findings.packages(module, ["docker.io"], known=["mine"])) == []  # type: ignore[arg-type]
     assert list(package_findings.packages(module, [])) == []  # type: ignore[arg-type]
 
 

@@ -147,6 +147,9 @@ def test_content_is_on_the_disk_before_the_name_is_and_the_name_before_it_counts
     monkeypatch.setattr(Path, "replace", renamed)
     write_atomically(str(tmp_path / "program"), b"1234567", mode=0o755)
     assert order == ["file of 7", "rename", "directory"]
+    # A directory made for it has a name, too.
+    write_atomically(str(tmp_path / "a/b/mark"), "")
+    assert order[3:] == ["file of 0", "rename", "directory", "directory", "directory"]
 
 
 def test_digest_of_what_is_there(tmp_path: Path) -> None:
