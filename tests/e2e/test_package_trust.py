@@ -213,71 +213,71 @@ def test_the_lock_of_the_lists_is_waited_for(
 
 
 @pytest.fixture(scope="module")
-def cluster(hosts: Hosts, program: Program) -> Hosts:
+def living(hosts: Hosts, program: Program) -> Hosts:
     """The host with a cluster on it."""
     program.run("up", "-i", hosts.inventory)
     return hosts
 
 
-def test_a_file_under_configuration_management_stays_what_it_was(cluster: Hosts) -> None:
-    assert cluster.sh("cp1", "readlink /etc/docker/daemon.json; stat -c %a:%u " + MANAGED).split() == [MANAGED, "600:0"]
-    settings = json.loads(cluster.sh("cp1", f"cat {MANAGED}"))
+def test_a_file_under_configuration_management_stays_what_it_was(living: Hosts) -> None:
+    assert living.sh("cp1", "readlink /etc/docker/daemon.json; stat -c %a:%u " + MANAGED).split() == [MANAGED, "600:0"]
+    settings = json.loads(living.sh("cp1", f"cat {MANAGED}"))
     assert settings["labels"] == ["place=cellar"]
     assert settings["exec-opts"] == ["native.cgroupdriver=systemd"]
 
 
-def test_the_keyring_is_one_key(cluster: Hosts) -> None:
-    assert cluster.sh("cp1", f"grep -c BEGIN {KEY}").strip() == "1"
+def test_the_keyring_is_one_key(living: Hosts) -> None:
+    assert living.sh("cp1", f"grep -c BEGIN {KEY}").strip() == "1"
 
 
-def test_a_cluster_does_not_take_a_second_key_later(cluster: Hosts, program: Program, two_keys: str) -> None:
-    before = cluster.sh("cp1", f"sha256sum {KEY} /etc/apt/sources.list.d/*")
-    result = program.run("up", "-i", cluster.inventory, "-e", f"cluster_kubernetes_repository={two_keys}", expect=5)
+def test_a_cluster_does_not_take_a_second_key_later(living: Hosts, program: Program, two_keys: str) -> None:
+    before = living.sh("cp1", f"sha256sum {KEY} /etc/apt/sources.list.d/*")
+    result = program.run("up", "-i", living.inventory, "-e", f"cluster_kubernetes_repository={two_keys}", expect=5)
     assert "more than one block" in said(result.stdout)
-    assert cluster.sh("cp1", f"sha256sum {KEY} /etc/apt/sources.list.d/*") == before
+    assert living.sh("cp1", f"sha256sum {KEY} /etc/apt/sources.list.d/*") == before
 
 
 def test_a_cluster_goes_on_without_its_repository(
-    cluster: Hosts, program: Program, upstream: Path, measured: Callable[[str, str], None]
+    living: Hosts, program: Program, upstream: Path, measured: Callable[[str, str], None]
 ) -> None:
     repository = yaml.safe_load(upstream.read_text())["cluster_kubernetes_repository"]
     place = repository.split("/")[2]
     address, port = place.split(":")
     rule = f"OUTPUT -d {address} -p tcp --dport {port} -j REJECT --reject-with tcp-reset"
-    cluster.sh("cp1", f"iptables -I {rule}")
+    living.sh("cp1", f"iptables -I {rule}")
     try:
-        result = program.run("up", "-i", cluster.inventory, "--output", "json")
+        result = program.run("up", "-i", living.inventory, "--output", "json")
     finally:
-        cluster.sh("cp1", f"iptables -D {rule}")
+        living.sh("cp1", f"iptables -D {rule}")
     assert result.summary["changed"] == 0
     found = [one["id"] for findings in result.summary["findings"].values() for one in findings]
     assert "repository-away" in found
     closed = repository.replace(f":{port}/", ":9/")
-    words = program.run("up", "-i", cluster.inventory, "-e", f"cluster_kubernetes_repository={closed}").stdout
+    words = program.run("up", "-i", living.inventory, "-e", f"cluster_kubernetes_repository={closed}").stdout
     assert "the run goes on without the repository" in said(words)
-    assert f"URIs: http://{place}" in cluster.sh("cp1", "cat /etc/apt/sources.list.d/kubernetes.sources")
+    assert f"URIs: http://{place}" in living.sh("cp1", "cat /etc/apt/sources.list.d/kubernetes.sources")
     measured("package repository away", "`up` goes on with a warning")
 
 
-def test_a_cluster_is_not_asked_through_the_hosts_proxy(cluster: Hosts, program: Program) -> None:
-    cluster.sh("cp1", "for s in http https; do echo ${s}_proxy=http://127.0.0.1:9; done >> /etc/environment")
+def test_a_cluster_is_not_asked_through_the_hosts_proxy(living: Hosts, program: Program) -> None:
+    living.sh("cp1", "for s in http https; do echo ${s}_proxy=http://127.0.0.1:9; done >> /etc/environment")
     try:
-        words = program.run("up", "-i", cluster.inventory).stdout
+        words = program.run("up", "-i", living.inventory).stdout
     finally:
-        cluster.sh("cp1", "sed -i /_proxy=/d /etc/environment")
+        living.sh("cp1", "sed -i /_proxy=/d /etc/environment")
     assert "proxy-unreachable" in words
 
 
 def test_a_program_that_was_damaged_is_placed_anew(
-    cluster: Hosts, program: Program, measured: Callable[[str, str], None]
+    living: Hosts, program: Program, measured: Callable[[str, str], None]
 ) -> None:
     """As a power cut leaves it: there, and empty."""
-    binary = cluster.sh("cp1", "ls /usr/local/lib/cri-dockerd/*/cri-dockerd").strip()
-    whole = cluster.sh("cp1", f"sha256sum < {binary}")
-    cluster.sh("cp1", f"rm {binary}; touch {binary}; chmod 755 {binary}")
-    result = program.run("up", "-i", cluster.inventory, "--output", "json")
+    binary = living.sh("cp1", "ls /usr/local/lib/cri-dockerd/*/cri-dockerd").strip()
+    whole = living.sh("cp1", f"sha256sum < {binary}")
+    living.sh("cp1", f"rm {binary}; touch {binary}; chmod 755 {binary}")
+    result = program.run("up", "-i", living.inventory, "--output", "json")
     assert result.summary["changed"]
-    assert cluster.sh("cp1", f"sha256sum < {binary}") == whole
-    assert cluster.sh("cp1", "readlink /proc/$(pidof cri-dockerd)/exe").strip() == binary
-    assert program.run("up", "-i", cluster.inventory, "--output", "json").summary["changed"] == 0
+    assert living.sh("cp1", f"sha256sum < {binary}") == whole
+    assert living.sh("cp1", "readlink /proc/$(pidof cri-dockerd)/exe").strip() == binary
+    assert program.run("up", "-i", living.inventory, "--output", "json").summary["changed"] == 0
     measured("cri-dockerd damaged", "placed anew by the next `up`")
