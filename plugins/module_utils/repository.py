@@ -21,6 +21,7 @@ KEYRINGS = "/etc/apt/keyrings"
 SOURCES = "/etc/apt/sources.list.d"
 # Bytes. Real ones have a few thousand; with hundreds of signatures of others some ten thousand.
 MOST_OF_A_KEY = 256 * 1024
+KEY_SECONDS = 60
 
 
 class RepositoryError(Exception):
@@ -125,7 +126,7 @@ def checked_key(url: str, fingerprint: str) -> str:
         RepositoryError: It cannot be had, is another one, or has expired.
     """
     try:
-        key = read_key(fetch(url, most=MOST_OF_A_KEY))
+        key = read_key(fetch(url, most=MOST_OF_A_KEY, seconds=KEY_SECONDS))
     except DownloadError as error:
         raise RepositoryAwayError(f"Cannot get the key that signs the packages: {error}") from error
     except KeyFormatError as error:
