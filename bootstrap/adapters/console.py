@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 
 from bootstrap.model.cluster import Cluster, Host
-from bootstrap.model.events import Event, Message, TaskFinished, TaskStarted, event_data
+from bootstrap.model.events import Event, Message, Progress, TaskFinished, TaskStarted, event_data
 from bootstrap.model.probe import ProbeResult
 from bootstrap.model.report import folded, report, shortened
 from bootstrap.model.summary import Summary
@@ -71,6 +71,8 @@ class PlainReporter:
                 self._line(f"{self._clock()}    {text}")
             case TaskFinished(outcome="changed"):
                 self._line(f"{self._clock()}    {event.host}: {event.task}")
+            case Progress():
+                self._line(f"{self._clock()}    {event.host}: {event.text}")
             case Message(level="error") | Message() if event.level == "error" or self._verbose:
                 self._line(f"{self._clock()}  {event.level}: {event.text}")
             case _:
@@ -140,6 +142,8 @@ class LiveReporter:
             case TaskStarted():
                 row = self._rows.setdefault(event.host, _Row())
                 row.stage, row.task, row.since = event.stage, event.task, time.monotonic()
+            case Progress():
+                self._rows.setdefault(event.host, _Row()).task = event.text
             case TaskFinished():
                 row = self._rows.setdefault(event.host, _Row())
                 row.changed += event.outcome == "changed"

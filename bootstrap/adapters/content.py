@@ -1,8 +1,7 @@
 """Where playbooks and roles are: in the wheel, or in the checkout."""
 
-import sys
 import sysconfig
-from importlib import import_module
+from importlib.machinery import SourceFileLoader
 from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
@@ -31,15 +30,10 @@ def collection() -> Path:
 
 def collection_module(name: str) -> Any:
     """Return a module of the collection that also runs on this machine: one judge for the program and for Ansible."""
-    place = collections_path()
-    package = ""
-    # Such modules import each other by the name that Ansible gives them. These packages are ours, whatever else of
-    # that name is installed.
-    for part in (*COLLECTION.parts, "plugins", "module_utils"):
-        place /= part
-        package = f"{package}.{part}".lstrip(".")
-        sys.modules.setdefault(package, ModuleType(package)).__dict__.setdefault("__path__", [str(place)])
-    return import_module(f"{package}.{name}")
+    loader = SourceFileLoader(f"kubestrap_{name}", str(collection() / f"plugins/module_utils/{name}.py"))
+    module = ModuleType(loader.name)
+    loader.exec_module(module)
+    return module
 
 
 def programs_directory() -> Path:

@@ -1,5 +1,6 @@
 """What a playbook run reports, as plain values."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -91,7 +92,18 @@ class PlaybookFinished:
     unreachable: tuple[str, ...] = ()
 
 
-Event = TaskStarted | TaskFinished | Message | PlaybookFinished
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a host is with what takes long."""
+
+    host: str
+    text: str
+
+
+Event = TaskStarted | TaskFinished | Message | Progress | PlaybookFinished
+
+# As the action plugin node_images says it.
+_PROGRESS = re.compile(r"\[(\S+)\] (\S.* MB (?:\(\d+%\)|are there, the host loads them))")
 
 _ENDS: dict[str, Outcome] = {
     "runner_on_ok": "ok",
@@ -121,11 +133,17 @@ def parse_event(raw: Mapping[str, Any]) -> Event | None:
         return None
     if kind in _ENDS:
         return _finished(_ENDS[kind], raw, data)
+    if kind == "runner_on_start":
+        return TaskStarted(host=data["host"], stage=_stage(data), task=_name(data), at=_seconds(raw.get("created")))
+    return _of_no_task(kind, raw, data)
+
+
+def _of_no_task(kind: str, raw: Mapping[str, Any], data: Mapping[str, Any]) -> Event | None:
     match kind:
-        case "runner_on_start":
-            return TaskStarted(host=data["host"], stage=_stage(data), task=_name(data), at=_seconds(raw.get("created")))
         case "warning" | "error":
             return Message(level=kind, text=_clean(str(raw.get("stdout", ""))))
+        case "verbose" if found := _PROGRESS.fullmatch(str(raw.get("stdout", "")).strip()):
+            return Progress(host=found[1], text=found[2])
         case "playbook_on_stats":
             return PlaybookFinished(
                 changed=data.get("changed", {}),
@@ -263,6 +281,8 @@ def event_data(event: Event) -> dict[str, Any] | None:
                 "seconds": round(event.ended - event.started, 3),
                 "message": event.message,
             }
+        case Progress():
+            return {"event": "progress", "host": event.host, "text": event.text}
         case Message():
             return {"event": "message", "level": event.level, "text": event.text}
         case PlaybookFinished():

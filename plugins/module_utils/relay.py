@@ -7,16 +7,22 @@ arguments are the command here that takes the archive as well. It talks with the
     host      {"address": ["10.0.0.7", 40001]}                where the host after it can connect
     operator  {"before": ["10.0.0.6", 40321], "after": true}  null for the first of the line, false for the last
     host      {"missing": ""}                                 or why the archive has to come on the input
+    operator  {"sha256": HEX, "size": 262144}                 for each block; the block itself when it was missing
+    operator  {"end": true}
+    host      {"at": 7340032}                                 bytes it took, now and then
 
-Hosts prove themselves to each other by the one certificate that they got from the operator for this line alone.
+The operator alone says what the archive is: a block that the host before gives is compared with its digest before the
+command, or the host after, gets a byte of it. Hosts prove themselves to each other by the one certificate that they got
+from the operator for this line alone; it keeps strangers away, and is no reason to believe what a host sends.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
+import hashlib
 import json
 import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -25,21 +31,29 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-# EX_TEMPFAIL of sysexits.h. The command took nothing, and can be asked again.
-BROKEN_OFF = 75
-_BLOCK = 1 << 18
-# Seconds to reach the host before; until the host after has come; without a byte moving.
+# EX_TEMPFAIL and EX_PROTOCOL of sysexits.h. The command can be asked again: it got no byte that was not compared.
+BROKEN_OFF, REFUSED = 75, 76
+BLOCK = 1 << 18
+# Seconds to reach the host before; until the host after has come; without a byte moving between hosts.
 _CONNECT, _COME, _MOVE = 3, 6, 60
+# Seconds for the operator's next word; for one block, all in all; for the command after its last byte.
+_WORD, _PASS, _LOAD = 1800, 120, 1800
+_TELL = 1
+
+
+class RefusedError(Exception):
+    """What the host before gave is not what the operator's machine said that it would be."""
 
 
 def main() -> int:
-    """Take a place in the line; the command's exit code, or BROKEN_OFF when the archive stopped in the middle."""
-    start = json.loads(sys.stdin.buffer.readline())
+    """Take a place in the line; the command's exit code, or one of those above."""
+    signal.signal(signal.SIGALRM, _late)
+    start = _word()
     with _listen(start["address"]) as listener:
         _say(address=listener.getsockname()[:2])
-        place = json.loads(sys.stdin.buffer.readline())
+        place = _word()
         before, missing = None, "no host gives it on"
         if place["before"]:
             try:
@@ -49,6 +63,20 @@ def main() -> int:
         _say(missing=missing)
         after = _accept(listener, start["certificate"]) if place["after"] else None
     return _pass_on(before, after, sys.argv[1:])
+
+
+def _late(_number: int, _frame: Any) -> None:
+    raise TimeoutError("nothing moves")
+
+
+def _word() -> dict[str, Any]:
+    """Return what the operator's machine says next; OSError when it is gone."""
+    signal.alarm(_WORD)
+    line = sys.stdin.buffer.readline()
+    signal.alarm(0)
+    if not line.endswith(b"\n"):
+        raise OSError("the operator's machine is gone")
+    return dict(json.loads(line))
 
 
 def _say(**words: Any) -> None:
@@ -101,26 +129,53 @@ def _accept(listener: socket.socket, certificate: str) -> ssl.SSLSocket | None:
     return None
 
 
+def _blocks(before: ssl.SSLSocket | None) -> Iterator[bytes]:
+    """Give the blocks of the archive, each when it is what the operator's machine said; nothing after the last."""
+    archive = before.makefile("rb", BLOCK) if before else sys.stdin.buffer
+    at, told = 0, time.monotonic()
+    while not (word := _word()).get("end"):
+        signal.alarm(_PASS)
+        block = archive.read(word["size"])
+        if not before and len(block) < word["size"]:
+            raise OSError("the operator's machine is gone")
+        if hashlib.sha256(block).hexdigest() != word["sha256"]:
+            raise RefusedError(f"in the {word['size']} bytes from byte {at} on it is another archive")
+        yield block
+        at += len(block)
+        if time.monotonic() - told > _TELL:
+            told = time.monotonic()
+            _say(at=at)
+    signal.alarm(_PASS)
+    if before and archive.read(1):
+        raise RefusedError(f"after byte {at} more came than the archive has")
+    signal.alarm(0)
+
+
 def _pass_on(before: ssl.SSLSocket | None, after: ssl.SSLSocket | None, command: list[str]) -> int:
-    archive = before.makefile("rb", _BLOCK) if before else sys.stdin.buffer
     with subprocess.Popen(command, stdin=subprocess.PIPE) as taker:
         takers = [taker.stdin.write, *([after.sendall] if after else [])]
         try:
-            for block in iter(functools.partial(archive.read, _BLOCK), b""):
+            for block in _blocks(before):
                 # One that is gone does not keep the archive from the other.
                 takers = [take for take in takers if _took(take, block)]
-        except OSError as error:
+        except (OSError, RefusedError) as error:
             # `after` ends without a goodbye, so the next hosts know as well.
+            signal.alarm(0)
             taker.kill()
-            sys.stderr.write(f"The host before in the line broke off: {error}\n")
-            return BROKEN_OFF
+            sys.stderr.write(f"{error}\n")
+            return REFUSED if isinstance(error, RefusedError) else BROKEN_OFF
         with contextlib.suppress(OSError):
             taker.stdin.close()
         # A goodbye on both sides, but none to a host that did not get everything.
         for connection in ([before] if before else []) + ([after] if after and after.sendall in takers else []):
             with contextlib.suppress(OSError):
                 connection.unwrap()
-    return taker.returncode
+        try:
+            return taker.wait(_LOAD)
+        except subprocess.TimeoutExpired:
+            taker.kill()
+            sys.stderr.write(f"'{' '.join(command)}' did not end within {_LOAD} s after it got everything\n")
+            return 1
 
 
 def _took(take: Callable[[bytes], Any], block: bytes) -> bool:

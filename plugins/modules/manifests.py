@@ -11,7 +11,7 @@ description:
 author: kubestrap contributors
 options:
   paths:
-    description: Files, or directories whose C(*.yaml), C(*.yml) and C(*.json) are read in the order of their names.
+    description: Files, or directories whose C(*.yaml) and C(*.yml) are read in the order of their names.
     type: list
     elements: str
     required: true

@@ -97,6 +97,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import (
 from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import execute, last_lines, run
 from ansible_collections.kubestrap.cluster.plugins.module_utils.download import DownloadError, architecture, fetch
 from ansible_collections.kubestrap.cluster.plugins.module_utils.homes import HomeError, as_user
+from ansible_collections.kubestrap.cluster.plugins.module_utils.images import Content, content
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import ADMIN_KUBECONFIG
 from ansible_collections.kubestrap.cluster.plugins.module_utils.repository import add_repository, refresh_repository
 
@@ -147,12 +148,6 @@ def described(status: dict[str, Any]) -> str:
 def without_advice(text: str) -> str:
     """Return the end of what minikube says, without the box in which it asks for bug reports."""
     return last_lines("\n".join(line for line in text.splitlines() if not re.fullmatch(r"\s*(\*|[│╭╰].*)\s*", line)))
-
-
-def content(description: dict[str, Any]) -> tuple[Any, ...]:
-    """Return what makes two images the same, whatever keeps them: IDs differ between Docker's stores."""
-    layers = (description.get("RootFS") or {}).get("Layers") or ()
-    return (description.get("Created"), tuple(layers), json.dumps(description.get("Config"), sort_keys=True))
 
 
 class Minikube:
@@ -429,7 +424,7 @@ class Minikube:
             if self._inspect(["docker", "exec", PROFILE, "docker"], name) != here:
                 self.changes.act(f"image {name}", lambda name=name: self._load(name), after="in the cluster\n")
 
-    def _inspect(self, docker: list[str], name: str) -> Optional[tuple[Any, ...]]:
+    def _inspect(self, docker: list[str], name: str) -> Optional[Content]:
         code, stdout, _ = execute(self.module, [*docker, "image", "inspect", name])
         return content(json.loads(stdout)[0]) if code == 0 else None
 

@@ -7,9 +7,13 @@ description:
   - Streams images into the host's Docker or containerd over the SSH connection, without a registry or a file there.
   - Hosts of one play that lack the same image stand in a line. It leaves the operator's machine once, for the first;
     each host gives it on to the next while it comes, over TLS, with a certificate made for this line alone.
+  - What a host gives on is not believed. Over a host's own SSH connection the operator's machine says the SHA-256 of
+    every block (256 KiB) of the archive; what differs reaches neither the runtime nor the next host. A host that
+    refuses gets the image from the operator's machine, and the result names the host before it.
+  - Not more hosts stand in a line than Ansible works on at a time (forks); further ones make the next line.
   - A host that does not reach the one before it, or has no C(python3), gets the image from the operator's machine.
     C(-vv) says why.
-  - An image the host already has with the same content is skipped.
+  - An image the host already has with the same content (layers, time, platform, all settings) is skipped.
   - Runs on the operator's machine, for all hosts side by side. Docker packs an image once for all of them, into a file
     that is gone when the run ends; where there is no room for that, once for each.
 author: kubestrap contributors
@@ -21,7 +25,7 @@ options:
     default: []
   manifests:
     description:
-      - Kubernetes manifests, as files or directories of *.yaml, *.yml and *.json. The images of their containers with
+      - Kubernetes manifests, as files or directories of *.yaml and *.yml. The images of their containers with
         C(imagePullPolicy Never) are brought too.
     type: list
     elements: str
@@ -35,6 +39,10 @@ options:
       - When empty, the address of the host's default route.
     type: str
     default: ""
+  relay:
+    description: Whether hosts give images on to each other. When false, each gets them from the operator's machine.
+    type: bool
+    default: true
   container_runtime:
     description: What runs the containers of the host.
     type: str
@@ -54,6 +62,10 @@ EXAMPLES = """
 """
 
 RETURN = """
+findings:
+  description: A warning for each host that gave on another archive than the one that was sent.
+  type: list
+  returned: when a host was refused
 images:
   description: Names of all the images, those from archives included.
   type: list

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
+import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +37,18 @@ class _GrowingFile(io.RawIOBase):
             count = self._file.readinto(buffer)
             if count or ended:
                 return count or 0
+            if self._writer_is_gone() and not self._ended.exists():
+                raise AnsibleActionFail(f"What writes {self._file.name} was ended in the middle.")
             time.sleep(_LOOK_AGAIN)
+
+    def _writer_is_gone(self) -> bool:
+        # The command holds a lock on the file for as long as it lives, however it ends.
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+        return True
 
     def close(self) -> None:
         self._file.close()
@@ -54,7 +68,10 @@ def shared_output(command: list[str], path: Path) -> Iterator[IO[bytes]]:
     """
     ended = path.with_name(f"{path.name}.ended")
     process = None
-    with contextlib.suppress(FileExistsError), path.open("xb") as output:
+    # It has its name only with the lock on it.
+    with contextlib.suppress(FileExistsError), tempfile.NamedTemporaryFile(dir=path.parent) as output:
+        fcntl.flock(output, fcntl.LOCK_EX)
+        os.link(output.name, path)
         process = subprocess.Popen(["sh", "-c", _RUN, str(ended), *command], stdin=subprocess.DEVNULL, stdout=output)
     try:
         with _GrowingFile(path, ended) as raw, io.BufferedReader(raw, 1 << 20) as stream:

@@ -40,6 +40,7 @@ CLAIMS = {
         "LoadBalancer",
         "multi-cloud / hybrid",
         "local image, `imagePullPolicy: Never`",
+        "a node that was broken into",
     ),
     "What is yours stays": (
         "kubeconfig: another cluster's entries",

@@ -1,37 +1,85 @@
-"""Two images are the same when their content is, whatever describes them."""
+"""Images on the operator's machine, and what is said while they go to a host."""
 
+import io
+import json
+import tarfile
+from pathlib import Path
 from typing import Any
 
-from ansible_collections.kubestrap.cluster.plugins.action.node_images import RUNTIMES, _content
+import pytest
+from ansible.errors import AnsibleActionFail
+from ansible_collections.kubestrap.cluster.plugins.action import node_images
+from ansible_collections.kubestrap.cluster.plugins.action.node_images import LocalImage, Progress, progress_line
 
-LAYERS = ["sha256:1", "sha256:2"]
-DOCKER = {
-    "Id": "sha256:9",
-    "Created": "2026-11-24T11:46:12.5Z",
-    "Config": {"Entrypoint": ["java"], "Cmd": None, "Env": ["A=b"], "Labels": {}},
-    "RootFS": {"Type": "layers", "Layers": LAYERS},
-}
-# What crictl says of an image in containerd: the image's own configuration, as the specification of OCI writes it.
-OCI = {
-    "created": "2026-11-24T11:46:12.5Z",
-    "config": {"Entrypoint": ["java"], "Env": ["A=b"]},
-    "rootfs": {"type": "layers", "diff_ids": LAYERS},
-}
+from bootstrap.model.events import Progress as ProgressEvent
+from bootstrap.model.events import parse_event
 
 
-def found(runtime: str, answer: Any) -> Any:
-    """The image in the answer of a runtime."""
-    for key in RUNTIMES[runtime].image:
-        answer = answer[key]
-    return answer
+def archive(path: Path, files: dict[str, Any]) -> str:
+    """An archive of images."""
+    with tarfile.open(path, "w") as tar:
+        for name, content in files.items():
+            data = json.dumps(content).encode()
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return str(path)
 
 
-def test_an_image_is_the_same_in_docker_and_in_containerd() -> None:
-    docker = found("docker", [DOCKER])
-    containerd = found("containerd", {"status": {"id": "sha256:9"}, "info": {"imageSpec": OCI}})
-    assert _content(docker) == _content(containerd)
+ONE = {"Config": "1.json", "RepoTags": ["shop:1", "shop:latest"], "Layers": []}
+TWO = {"Config": "2.json", "RepoTags": ["worker:1"], "Layers": []}
+CONFIGS = {"1.json": {"config": {"User": "1"}}, "2.json": {"config": {"User": "2"}}}
 
 
-def test_another_layer_or_another_command_makes_another_image() -> None:
-    assert _content(OCI) != _content({**OCI, "rootfs": {"diff_ids": LAYERS[:1]}})
-    assert _content(OCI) != _content({**OCI, "config": {**OCI["config"], "Cmd": ["-v"]}})
+def test_every_image_of_an_archive_counts_under_every_name(tmp_path: Path) -> None:
+    image = LocalImage(archive(tmp_path / "all.tar", {"manifest.json": [ONE, TWO], **CONFIGS}), ".")
+    users = {name: found["config"]["User"] for name, found in image.contents.items()}
+    assert users == {"shop:1": "1", "shop:latest": "1", "worker:1": "2"}
+
+
+def test_two_archives_with_the_same_image_but_other_names_are_two(tmp_path: Path) -> None:
+    files = {"manifest.json": [ONE], **CONFIGS}
+    other = {"manifest.json": [{**ONE, "RepoTags": ["shop:1"]}], **CONFIGS}
+    one, two = archive(tmp_path / "1.tar", files), archive(tmp_path / "2.tar", other)
+    assert LocalImage(one, ".").key() != LocalImage(two, ".").key()
+
+
+def test_an_archive_with_names_that_only_containerd_would_see_is_refused(tmp_path: Path) -> None:
+    names = ("docker.io/library/shop:1", "registry.k8s.io/kube-proxy:v1.36.4")
+    index = {"manifests": [{"annotations": {"io.containerd.image.name": name}} for name in names]}
+    path = archive(tmp_path / "a.tar", {"manifest.json": [ONE], "index.json": index, **CONFIGS})
+    with pytest.raises(AnsibleActionFail, match=r"registry\.k8s\.io/kube-proxy:v1\.36\.4 only in index\.json"):
+        LocalImage(path, ".")
+
+
+@pytest.mark.parametrize("manifest", [[], {}, [{}], ["x"], None, [{"Config": "none.json"}]])
+def test_what_is_no_archive_of_images_is_named(tmp_path: Path, manifest: Any) -> None:
+    path = archive(tmp_path / "a.tar", {"manifest.json": manifest, **CONFIGS})
+    with pytest.raises(AnsibleActionFail, match="is not an image archive"):
+        LocalImage(path, ".")
+
+
+def test_an_image_without_a_name_is_refused(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.tar", {"manifest.json": [ONE, {**TWO, "RepoTags": None}], **CONFIGS})
+    with pytest.raises(AnsibleActionFail, match="without a name"):
+        LocalImage(path, ".")
+
+
+def test_bytes_and_percent_on_the_live_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = LocalImage(archive(tmp_path / "a.tar", {"manifest.json": [ONE], **CONFIGS}), ".")
+    image.size = 300_000_000
+    said: list[str] = []
+    now = [100.0]
+    monkeypatch.setattr(node_images.time, "monotonic", lambda: now[0])
+    progress = Progress(said.append, "w1", image, many=5)
+    for at in range(0, 300_000_001, 50_000_000):
+        progress.tell(at)
+        now[0] += 1.6
+    assert [line.rpartition(": ")[2] for line in said] == [
+        "100 of 300 MB (33%)",
+        "200 of 300 MB (66%)",
+        "300 MB are there, the host loads them",
+    ]
+    shown = f"\x1b[0m{progress_line('w1', 'shop:1', 99_000_000, 300_000_000)}\x1b[0m"
+    event = parse_event({"event": "verbose", "stdout": shown})
+    assert event == ProgressEvent(host="w1", text="shop:1: 99 of 300 MB (33%)")

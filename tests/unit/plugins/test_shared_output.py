@@ -36,3 +36,10 @@ def test_all_learn_of_a_failure(tmp_path: Path) -> None:
     for _ in range(2):
         with pytest.raises(AnsibleActionFail, match="exit code 3"):
             read(["sh", "-c", "echo x; exit 3"], tmp_path / "output")
+
+
+def test_a_writer_that_was_killed_ends_the_wait(tmp_path: Path) -> None:
+    killed = ["sh", "-c", "printf abc; kill -9 $PPID; kill -9 $$"]
+    for _ in range(2):
+        with pytest.raises(AnsibleActionFail, match="was ended in the middle"):
+            read(killed, tmp_path / "output")
