@@ -120,6 +120,8 @@ def _add_verb(
                       help="name=value, JSON, or @file; wins over the inventory; may be repeated")  # fmt: skip
     for short, long, variable, what in _PASSWORDS:
         verb.add_argument(short, long, dest=variable, action="store_true", help=f"ask for the {what} first")
+    verb.add_argument("--vault-id", action="append", default=[], metavar="ID",
+                      help="password of Ansible Vault: FILE, LABEL@FILE or LABEL@prompt; may be repeated")  # fmt: skip
     verb.add_argument("--limit", default="", metavar="HOSTS", help="only these: names, groups, globs, !not-this")
     verb.add_argument(
         "--output", choices=("text", "json"), default="text", help="json: one event a line (docs/output.md)"
@@ -171,6 +173,7 @@ def _add_lab(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> No
 
 
 def _on_cluster(flags: argparse.Namespace) -> int:
+    from bootstrap.adapters import vault
     from bootstrap.commands import check, deploy, image, minikube, status, up
 
     verbs = {
@@ -183,10 +186,11 @@ def _on_cluster(flags: argparse.Namespace) -> int:
         "minikube down": minikube.down,
     }
     tools = _tools(flags)
-    try:
-        return verbs[flags.command](_request(flags), tools)
-    finally:
-        tools.reporter.close()
+    with vault.passwords(flags.vault_id, STATE.absolute(), getpass.getpass):
+        try:
+            return verbs[flags.command](_request(flags), tools)
+        finally:
+            tools.reporter.close()
 
 
 def _request(flags: argparse.Namespace) -> "Request":
@@ -222,7 +226,7 @@ def _tools(flags: argparse.Namespace) -> "Tools":
         declaration=declaration.load_declaration(),
         inventories=inventory.AnsibleInventoryReader(directory),
         app_files=app_files.LocalAppFiles(),
-        hosts=ssh.SSHProbe(),
+        hosts=ssh.SSHProbe(directory),
         runner=ansible.AnsiblePlaybookRunner(directory),
         state=state.LocalState(directory, templates.JinjaRenderer()),
         reporter=console.make_reporter(output=flags.output, verbose=bool(flags.verbose)),
@@ -242,7 +246,7 @@ def _init(flags: argparse.Namespace) -> int:
         accept_host_keys=flags.accept_host_keys,
         declaration=declaration.load_declaration(),
         renderer=templates.JinjaRenderer(),
-        probe=ssh.SSHProbe(),
+        probe=ssh.SSHProbe(STATE.absolute()),
         terminal=console.PersonAtTerminal(),
         say=print,
     )

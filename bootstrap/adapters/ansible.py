@@ -48,7 +48,8 @@ class AnsiblePlaybookRunner:
             sockets = socket_directory(private)
             arguments = _arguments(playbook, private, sockets)
             environment = clean_environment()
-            environment["PATH"] = f"{_programs(private)}:{environment['PATH']}"
+            programs = _programs(private, environment["PATH"])
+            environment["PATH"] = f"{programs}:{programs_directory()}:{environment['PATH']}"
             if not fits_sockets(tempfile.gettempdir()):
                 # Ansible's processes talk to each other over a socket there.
                 environment["TMPDIR"] = str(sockets)
@@ -90,17 +91,17 @@ def _arguments(playbook: Playbook, private: Path, sockets: Path) -> dict[str, An
     }
 
 
-def _programs(private: Path) -> Path:
+def _programs(private: Path, path: str) -> Path:
     """Make the directory in which ansible-runner finds ansible-playbook first: as one that dies with this program.
 
     A shell script, because the path of an interpreter in a first line may be too long. Where files cannot be executed,
-    the next one on the PATH is found, as ever.
+    the next one on the PATH is found, as ever. Ansible itself, and what it starts, gets the PATH given here.
     """
     directory = private / "bin"
     directory.mkdir()
     program = programs_directory() / "ansible-playbook"
     words = shlex.join([sys.executable, "-I", dies_with_parent.__file__, str(program)])
-    write_private(directory / program.name, f'#!/bin/sh\nexec {words} "$@"\n').chmod(0o700)
+    write_private(directory / program.name, f'#!/bin/sh\nPATH={shlex.quote(path)}\nexec {words} "$@"\n').chmod(0o700)
     return directory
 
 
@@ -126,7 +127,12 @@ def _follow(  # noqa: C901 - one loop, told in order
 
     def work() -> None:
         try:
-            runner = ansible_runner.run(**arguments, event_handler=keep, cancel_callback=lambda: interruption.killed)
+            runner = ansible_runner.run(
+                **arguments,
+                event_handler=keep,
+                cancel_callback=lambda: interruption.killed,
+                status_handler=_forget_environment,
+            )
             ended.append(runner.rc)
         except BaseException as error:  # noqa: BLE001 - raised again where it can be handled
             ended.append(error)
@@ -160,6 +166,12 @@ def _follow(  # noqa: C901 - one loop, told in order
     if isinstance(result, BaseException):
         raise result
     return result
+
+
+def _forget_environment(status: Mapping[str, Any], runner_config: Any) -> None:
+    """Remove the file in which ansible-runner keeps the environment of a run: there may be secrets in it."""
+    if status.get("status") == "running":
+        Path(runner_config.artifact_dir, "command").unlink(missing_ok=True)
 
 
 class _Interruption:

@@ -12,43 +12,49 @@ import yaml
 from bootstrap.adapters.content import collections_path, content_root, programs_directory
 from bootstrap.errors import UsageError
 
-# ansible-runner writes the environment of the run to a file, so nothing gets in that Ansible has no use for.
-_KEPT = {
-    "HOME",
-    "USER",
-    "LOGNAME",
-    "TERM",
-    "TMPDIR",
-    "XDG_RUNTIME_DIR",
-    "SSH_AUTH_SOCK",
-    "DOCKER_HOST",
-    "DOCKER_CONTEXT",
-    "DOCKER_CONFIG",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    # Which file kubectl writes to, and who types the command that leads there.
-    "KUBECONFIG",
-    "SUDO_UID",
-    "ANSIBLE_BECOME_PASSWORD_FILE",
-    "ANSIBLE_CONNECTION_PASSWORD_FILE",
-    "ANSIBLE_PRIVATE_KEY_FILE",
-    "ANSIBLE_REMOTE_USER",
-}
-_KEPT_PREFIXES = ("ANSIBLE_VAULT_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "AWS_", "GOOGLE_", "AZURE_", "OS_")
 _USER_COLLECTIONS = "~/.ansible/collections:/usr/share/ansible/collections"
+
+KEPT_OUT = frozenset(
+    f"ANSIBLE_{name}"
+    for name in (
+        # What is run, and in which order.
+        "CONFIG", "INVENTORY", "PLAYBOOK_DIR", "PLAYBOOK_VARS_ROOT", "ROLES_PATH", "LIBRARY", "MODULE_UTILS",
+        "ACTION_PLUGINS", "CONNECTION_PATH", "TRANSPORT", "EXECUTABLE", "STRATEGY", "STRATEGY_PLUGINS", "FORKS",
+        "RUN_TAGS", "SKIP_TAGS", "ANY_ERRORS_FATAL", "FORCE_HANDLERS", "TASK_TIMEOUT", "POLL_INTERVAL", "MODULE_ARGS",
+        "ENABLE_TASK_DEBUGGER", "BECOME", "BECOME_USER", "BECOME_ALLOW_SAME_USER",
+        # What variables and templates mean.
+        "GATHERING", "FACTS_MODULES", "HASH_BEHAVIOUR", "PRECEDENCE", "PRIVATE_ROLE_VARS", "INJECT_FACT_VARS",
+        "INJECT_INVOCATION", "JINJA2_EXTENSIONS", "JINJA2_NATIVE", "NULL_REPRESENTATION", "ERROR_ON_UNDEFINED_VARS",
+        "ALLOW_BROKEN_CONDITIONALS", "CACHE_PLUGIN", "CACHE_PLUGINS", "CACHE_PLUGIN_CONNECTION", "CACHE_PLUGIN_PREFIX",
+        "CACHE_PLUGIN_TIMEOUT", "INVENTORY_ANY_UNPARSED_IS_FAILED", "INVENTORY_UNPARSED_FAILED",
+        "INVENTORY_UNPARSED_WARNING",
+        # What is shown and logged: secrets could be.
+        "STDOUT_CALLBACK", "CALLBACKS_ENABLED", "CALLBACK_PLUGINS", "LOAD_CALLBACK_PLUGINS", "FORCE_COLOR", "VERBOSITY",
+        "VERBOSE_TO_STDERR", "DEBUG", "DIFF_ALWAYS", "NO_LOG", "LOG_PATH", "LOG_FILTER", "LOG_VERBOSITY",
+        "DISPLAY_ARGS_TO_STDOUT", "DISPLAY_TRACEBACK", "NO_TARGET_SYSLOG", "TARGET_LOG_INFO", "KEEP_REMOTE_FILES",
+        "PIPELINING", "SSH_PIPELINING", "RETRY_FILES_ENABLED",
+        # Questions that nobody could answer: -K, -k and --vault-id ask before anything starts.
+        "ASK_PASS", "ASK_VAULT_PASS", "BECOME_ASK_PASS",
+        # Host keys are verified unless the inventory says otherwise; connections end with the run.
+        "HOST_KEY_CHECKING", "SSH_HOST_KEY_CHECKING", "SSH_CONTROL_PATH", "SSH_CONTROL_PATH_DIR",
+    )
+) | {"RUNNER_OMIT_EVENTS", "RUNNER_ONLY_FAILED_EVENTS"}  # fmt: skip
+"""The person's variables that Ansible does not get: kubestrap decides these. docs/connections.md lists them."""
 
 
 def clean_environment() -> dict[str, str]:
-    """Return the environment for Ansible's programs: ours first on the PATH, our configuration, our collection."""
-    kept = {
-        name: value for name, value in os.environ.items() if name in _KEPT or name.upper().startswith(_KEPT_PREFIXES)
-    }
-    return kept | {
-        "PATH": f"{programs_directory()}:{os.environ.get('PATH', os.defpath)}",
+    """Return the environment for Ansible's programs: the person's, but for what decides how a run goes.
+
+    Inventories, lookups and vault scripts read whatever they like; plain Ansible would let them.
+    """
+    theirs = {name: value for name, value in os.environ.items() if name not in KEPT_OUT}
+    return theirs | {
+        # Theirs first: a script of theirs starts with `env python3` and means their Python, not ours.
+        "PATH": f"{os.environ.get('PATH', os.defpath)}:{programs_directory()}",
         # Ansible refuses to start where the locale is not UTF-8.
         "LC_ALL": "C.UTF-8",
         "ANSIBLE_CONFIG": str(content_root() / "ansible.cfg"),
-        "ANSIBLE_COLLECTIONS_PATH": f"{collections_path()}:{_USER_COLLECTIONS}",
+        "ANSIBLE_COLLECTIONS_PATH": f"{collections_path()}:{theirs.get('ANSIBLE_COLLECTIONS_PATH', _USER_COLLECTIONS)}",
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_DEPRECATION_WARNINGS": "False",
     }

@@ -9,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from bootstrap.adapters.content import programs_directory
 from bootstrap.adapters.environment import clean_environment, extra_vars_files
+from bootstrap.adapters.inventory_errors import parse_failure
 from bootstrap.adapters.private import private_directory
 from bootstrap.errors import InventoryError
 from bootstrap.model.cluster import Inventory
@@ -71,12 +73,19 @@ class AnsibleInventoryReader:
 
 def _read(sources: Sequence[Path], files: Sequence[Path]) -> dict[str, Any]:
     """Return what ansible-inventory makes of the sources."""
-    command = ["ansible-inventory", "--list"]
+    command = [str(programs_directory() / "ansible-inventory"), "--list"]
     command += [word for source in sources for word in ("-i", str(source.absolute()))]
     command += [word for file in files for word in ("-e", f"@{file}")]
-    environment = clean_environment() | _STRICT
-    command[0] = f"{environment['PATH'].partition(':')[0]}/{command[0]}"
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    try:
+        done = subprocess.run(
+            command, env=clean_environment() | _STRICT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            errors="replace", timeout=_SECONDS, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        names = ", ".join(str(_short(source)) for source in sources)
+        raise InventoryError(
+            f"{names}: no inventory within {_SECONDS} s; what does its script or plugin wait for?"
+        ) from None
     if done.returncode:
         raise InventoryError(_parse_failure(done.stderr, sources))
     data: dict[str, Any] = json.loads(done.stdout)
@@ -104,18 +113,9 @@ def _members(group: str, data: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _parse_failure(errors: str, sources: Sequence[Path]) -> str:
-    """Pick the sentence that helps out of what every inventory plugin had to say."""
-    text = "\n".join(line.rstrip() for line in errors.splitlines())
-    origin = re.search(r"Origin: (\S+?):(\d+)(?::\d+)?$", text, re.MULTILINE)
-    yaml_error = re.search(r"YAML parsing failed: (.+)", text)
-    suffixes = {source.suffix for source in sources}
-    if yaml_error and suffixes & {".yml", ".yaml", ".json"}:
-        place = f"{_short(Path(origin[1]))}:{origin[2]}" if origin else str(_short(sources[0]))
-        return f"{place}: the inventory is not valid YAML: {yaml_error[1]}"
-    final = [line.removeprefix("[ERROR]: ") for line in text.splitlines() if line.startswith("[ERROR]: ")]
-    ini_error = re.search(r"'ini' plugin: (?:Failed to parse inventory: )?(.+)", text)
-    reason = ini_error[1] if ini_error and not suffixes & {".yml", ".yaml", ".json"} else " ".join(final) or text[-500:]
-    return f"{', '.join(str(_short(source)) for source in sources)}: Ansible cannot read the inventory: {reason}"
+    """Say what cannot be read, where, and why."""
+    path, line, text = parse_failure(errors, sources)
+    return f"{_short(path)}{f':{line}' if line else ''}: {text}"
 
 
 def _place(variable: str, sources: Sequence[Path], extra_vars: Sequence[str]) -> str:

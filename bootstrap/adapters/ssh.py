@@ -20,11 +20,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import paramiko
 
 from bootstrap.adapters.environment import clean_environment, write_private
+from bootstrap.adapters.private import private_directory
 from bootstrap.adapters.ssh_route import Login, Route, RouteError, home, login_to, no_ssh, only_ansible_knows, route_to
 from bootstrap.model.cluster import Host
 from bootstrap.model.hops import hop_trouble
@@ -53,7 +54,9 @@ _LOOK_SECONDS = 0.5
 _ATTEMPTS = 3
 _SAID_BYTES = 2**20
 """What comes from a host, or from ssh, is kept up to this size."""
-_SIDE_BY_SIDE = 256
+_SIDE_BY_SIDE = 32
+_START_SECONDS = 2
+"""So many start together, and the next ones when those are done, or wait for somebody: this machine must keep up."""
 OLDEST_PYTHON = (3, 9)
 # The order in which Ansible itself looks.
 _PYTHONS = (*(f"python3.{minor}" for minor in range(14, 8, -1)), "/usr/bin/python3", "python3")
@@ -65,13 +68,19 @@ _ASKPASS = '#!/bin/sh\ncase $1 in *assword*) exec cat "$KUBESTRAP_SSH_PASSWORD_F
 class SSHProbe:
     """Probes with the ssh that Ansible starts, its options, keys and known hosts."""
 
+    def __init__(self, state: Path) -> None:
+        """Take the directory under which logs of ssh, and passwords for it, lie while hosts are tried."""
+        self._state = state
+
     def probe(self, hosts: Sequence[Host]) -> tuple[ProbeResult, ...]:
         """Return the truth about every host: in under ten seconds where nothing answers, each on its own clock."""
         asked = [host for host in hosts if not only_ansible_knows(host)]
-        with tempfile.TemporaryDirectory(prefix="kubestrap-") as directory:
-            visits = {host.name: _Visit(host, Path(directory) / str(index)) for index, host in enumerate(asked)}
+        with private_directory(self._state, "run-") as directory:
+            starts = threading.BoundedSemaphore(_SIDE_BY_SIDE)
+            visits = {host.name: _Visit(host, directory / str(index), starts) for index, host in enumerate(asked)}
+            seconds = 2 * LOGIN_SECONDS + _START_SECONDS * len(asked) / _SIDE_BY_SIDE
             try:
-                answers = _at_once(asked, lambda host: visits[host.name].result(), seconds=2 * LOGIN_SECONDS)
+                answers = _at_once(asked, lambda host: visits[host.name].result(), seconds=seconds)
             finally:
                 for visit in visits.values():
                     visit.end()
@@ -116,20 +125,18 @@ class SSHProbe:
 def _at_once(hosts: Sequence[Host], ask: Callable[[Host], Any], *, seconds: float) -> dict[str, Any]:
     """Ask all hosts side by side; who has not answered in time gets that as the answer."""
     answers: dict[str, Any] = {}
-    places = threading.BoundedSemaphore(_SIDE_BY_SIDE)
 
     def work(host: Host) -> None:
-        with places:
-            try:
-                answers[host.name] = ask(host)
-            except Exception as error:  # noqa: BLE001 - one strange host must not hide the truth about the others
-                answers[host.name] = ProbeResult(
-                    host=host.name, problem=f"the SSH connection failed: {error}", fix=f"try `ssh {host.address}`"
-                )
+        try:
+            answers[host.name] = ask(host)
+        except Exception as error:  # noqa: BLE001 - one strange host must not hide the truth about the others
+            answers[host.name] = ProbeResult(
+                host=host.name, problem=f"the SSH connection failed: {error}", fix=f"try `ssh {host.address}`"
+            )
 
     # Daemons, because a thread in a system call cannot be stopped and must not keep the program.
     threads = [threading.Thread(target=work, args=(host,), daemon=True) for host in hosts]
-    deadline = time.monotonic() + seconds * (1 + len(hosts) // _SIDE_BY_SIDE)
+    deadline = time.monotonic() + seconds
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -150,18 +157,40 @@ class _Said:
     seconds: float
 
 
+class _Start:
+    """One of the places for visits that begin; given back when the visit waits for somebody, or ends."""
+
+    def __init__(self, places: threading.BoundedSemaphore) -> None:
+        self._places = places
+        self._held = False
+
+    def __enter__(self) -> Self:
+        self._places.acquire()
+        self._held = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over()
+
+    def over(self) -> None:
+        """Let the next one begin."""
+        if self._held:
+            self._held = False
+            self._places.release()
+
+
 class _Visit:
     """One host, visited with the ssh that Ansible would start."""
 
-    def __init__(self, host: Host, directory: Path) -> None:
+    def __init__(self, host: Host, directory: Path, starts: threading.BoundedSemaphore) -> None:
         self._host = host
+        self._starts = starts
         self._directory = directory
         self._ended = False
         self._process: subprocess.Popen[bytes] | None = None
 
     def result(self) -> ProbeResult:
         """Log in, look for what Ansible needs, and say what is missing."""
-        began = time.monotonic()
         try:
             login = login_to(self._host)
             answers, said = self._ask(login)
@@ -170,7 +199,7 @@ class _Visit:
             _judge(login, answers)
         except RouteError as trouble:
             return ProbeResult(host=self._host.name, problem=trouble.problem, fix=trouble.fix)
-        return ProbeResult(host=self._host.name, seconds=time.monotonic() - began)
+        return ProbeResult(host=self._host.name, seconds=said.seconds)
 
     def end(self) -> None:
         """End what still runs here; nothing starts any more."""
@@ -184,9 +213,8 @@ class _Visit:
     def _ask(self, login: Login) -> tuple[dict[str, str], _Said]:
         mark = f"kubestrap-{secrets.token_hex(8)}"
         self._directory.mkdir(mode=0o700)
-        deadline = time.monotonic() + LOGIN_SECONDS
         for number in range(1, _ATTEMPTS + 1):
-            said = self._ssh(login, _script(login, mark), number, deadline)
+            said = self._ssh(login, _script(login, mark), number)
             if not crowded(said.log) or number == _ATTEMPTS or self._ended:
                 break
             # Many log in at once; sshd takes only so many that have not said yet who they are.
@@ -194,7 +222,11 @@ class _Visit:
         found = re.findall(rf"{mark} (\w+) ?(.*)", said.output)
         return dict(found), said
 
-    def _ssh(self, login: Login, script: str, number: int, deadline: float) -> _Said:
+    def _ssh(self, login: Login, script: str, number: int) -> _Said:
+        with _Start(self._starts) as start:
+            return self._run(login, script, number, start)
+
+    def _run(self, login: Login, script: str, number: int, start: "_Start") -> _Said:
         log, out, err = (self._directory / f"{name}{number}" for name in ("log", "out", "err"))
         began = time.monotonic()
         with out.open("wb") as output, err.open("wb") as errors:
@@ -217,7 +249,7 @@ class _Visit:
             assert process.stdin is not None  # noqa: S101 - it is a pipe
             process.stdin.write(script.encode())
             process.stdin.close()
-        given_up = not self._wait(process, partial(_patience, log, err, began), deadline)
+        given_up = not self._wait(process, partial(_patience, log, err, began), start)
         return _Said(
             log=_text(log),
             output=_text(out),
@@ -226,17 +258,19 @@ class _Visit:
             seconds=time.monotonic() - began,
         )
 
-    def _wait(self, process: "subprocess.Popen[bytes]", patience: Callable[[], float], deadline: float) -> bool:
+    def _wait(self, process: "subprocess.Popen[bytes]", patience: Callable[[], float], start: "_Start") -> bool:
         """Wait for the end of an ssh as long as it gets on; end it when it does not."""
-        until = time.monotonic() + DEAD_SECONDS
+        began = time.monotonic()
+        until = began + min(_START_SECONDS, DEAD_SECONDS)
         while not self._ended:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(max(0.0, min(until, deadline) - time.monotonic()))
+                process.wait(max(0.0, until - time.monotonic()))
                 return True
+            start.over()
             now = time.monotonic()
-            if now >= min(deadline, patience()):
+            if now >= began + DEAD_SECONDS and now >= patience():
                 break
-            until = now + _LOOK_SECONDS
+            until = max(began + DEAD_SECONDS, now + _LOOK_SECONDS)
         self.end()
         process.wait()
         return False

@@ -21,7 +21,7 @@ PORT = 22
 CONNECT_SECONDS = 4
 """A bastion has less time than the whole way, so that it is named when it is the one that does not answer."""
 
-_SECONDS = 5
+_SECONDS = 20
 _KEYS_FOR_ITS_AGENT = ("ansible_private_key", "ansible_ssh_private_key", "ansible_ssh_pkcs11_provider")
 _NO_PASSWORD = (
     "KbdInteractiveAuthentication=no",
@@ -149,7 +149,7 @@ def login_to(host: Host) -> Login:
     ]
     secret = next((host.variables[name] for name in _BECOME_PASSWORDS if host.variables.get(name)), None)
     become_password = _from_file("ANSIBLE_BECOME_PASSWORD_FILE") if secret is None else _text(secret, host.directory)
-    method = value("ansible_become_method") or "sudo"
+    method = value("ansible_become_method", environment="ANSIBLE_BECOME_METHOD") or "sudo"
     if secret is not None and become_password is None:
         method = ""
     return Login(

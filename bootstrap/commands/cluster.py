@@ -112,7 +112,7 @@ def _slowly(slow: Sequence[ProbeResult]) -> str:
     seconds = max(result.seconds for result in slow)
     return (
         f"{names}: reached, but slowly: the login takes {seconds:.0f} s. Does sshd there wait for name servers that do "
-        "not answer? (`UseDNS no`, or correct /etc/resolv.conf)"
+        "not answer (`UseDNS no`, or correct /etc/resolv.conf), or is this machine busy?"
     )
 
 

@@ -22,6 +22,7 @@ CLAIMS = {
         "runtimes differ per host",
         "several addresses per host",
         "bastion, sudo with a password, other SSH port",
+        "a login that takes long",
         "proxy and mirrors",
         "minikube",
     ),

@@ -66,6 +66,72 @@ def test_ini_inventory(up):
     assert "control_plane has no host" in said
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        (
+            "list.yml",
+            "control_plane:\n  hosts:\n    - cp1\n",
+            "list.yml:2: hosts of the group control_plane is a list, and must be a mapping",
+        ),
+        ("list.json", '{"workers":\n {"hosts": ["w1"]}}', "list.json:2: hosts of the group workers is a list"),
+        ("children.yml", "all:\n  children: [workers]\n", "children.yml:2: children of the group all is a list"),
+        ("tab.yml", "control_plane:\n\thosts:\n", "tab.yml:2: the inventory is not valid YAML: Tabs"),
+        ("play.yml", "- hosts: all\n  tasks: []\n", "is it a playbook, not an inventory?"),
+        ("text.yml", "workers:\n  hosts:\n    w1: 192.0.2.1\n", "text.yml:3: a host, or a group, must be a mapping"),
+        (
+            "plugin.yml",
+            "plugin: acme.cloud.hosts\n",
+            "plugin.yml:1: there is no inventory plugin acme.cloud.hosts here",
+        ),
+        ("open.ini", "[control_plane]\ncp1\n[workers\nw1\n", "open.ini:3: the name of a section is not closed"),
+        ("blank.ini", "[workers]\nw1 a=1 2\n", "blank.ini:2: a host is followed by name=value, not by '2'"),
+        ("cut.json", '{"control_plane": {"hosts":\n', "cut.json:2: the inventory is not valid YAML"),
+        ("vault.yml", "$ANSIBLE_VAULT;1.1;AES256\n6162\n", "vault.yml: is encrypted with Ansible Vault"),
+    ],
+)
+def test_list(up, name, text, expected):
+    """Of what every plugin of Ansible says, the sentence that helps, with the line."""
+    code, said = up(text, name=name)
+    assert code == 2
+    assert expected in said
+    assert "ini' plugin" not in said
+    assert "class" not in said
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("echo 'the cloud does not answer' >&2; exit 3", "non-zero exit code 3; the cloud does not answer"),
+        ("echo no json", "script.sh: the inventory script failed"),
+    ],
+)
+def test_script_that_fails(up, tmp_path, script, expected):
+    path = tmp_path / "script.sh"
+    path.write_text("")
+    path.chmod(0o700)
+    assert expected in up(f"#!/bin/sh\n{script}\n", name=path.name)[1]
+
+
+def test_the_bad_file_of_a_directory_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "site/group_vars").mkdir(parents=True)
+    (tmp_path / "site/a.yml").write_text(GOOD)
+    bad = tmp_path / "site/b.yml"
+    bad.write_text("workers:\n  hosts: [w1]\n")
+    assert cli.run(["check", "-i", "site"]) == 2
+    assert "site/b.yml:2: hosts of the group workers is a list" in capsys.readouterr().err
+    bad.unlink()
+    # Ansible itself does not say which file that is.
+    for text, expected in {
+        "one: [\n": "site/group_vars/all.yml:2: the file is not valid YAML",
+        "$ANSIBLE_VAULT;1.1;AES256\n6162\n": "site/group_vars/all.yml: is encrypted with Ansible Vault, and there is",
+    }.items():
+        (tmp_path / "site/group_vars/all.yml").write_text(text)
+        assert cli.run(["check", "-i", "site"]) == 2
+        assert expected in capsys.readouterr().err
+
+
 def test_empty_inventory(up):
     assert up("all: {}\n") == (2, up("all: {}\n")[1])
     assert "kubestrap init" in up("all: {}\n")[1]

@@ -4,6 +4,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,14 @@ from bootstrap.adapters.ssh import SSHProbe
 from bootstrap.commands import lab
 from bootstrap.model.cluster import cluster_from
 from bootstrap.model.probe import HostKey
+
+STATE = Path(tempfile.mkdtemp(prefix="probe-")) / "state"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _state():
+    yield
+    shutil.rmtree(STATE.parent)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +82,7 @@ def with_options(cluster, *options):
 
 def probe(cluster, **variables):
     host = replace(cluster.hosts[0], variables={**cluster.hosts[0].variables, **variables})
-    return SSHProbe().probe([host])[0]
+    return SSHProbe(STATE).probe([host])[0]
 
 
 def test_good_host(cluster):
@@ -117,7 +126,7 @@ def test_changed_host_key(cluster, tmp_path):
 
 
 def test_hashed_known_hosts(cluster, tmp_path):
-    (answer,) = SSHProbe().host_keys(cluster.hosts)
+    (answer,) = SSHProbe(STATE).host_keys(cluster.hosts)
     assert isinstance(answer, HostKey)
     path = tmp_path / "known_hosts"
     path.write_text(answer.line + "\n")
@@ -143,7 +152,7 @@ def test_password(cluster):
 
 def test_other_domains_ca(cluster, tmp_path):
     """One line of somebody else's, one that is cut, and 2,000 more: none of them hides the one that counts."""
-    (answer,) = SSHProbe().host_keys(cluster.hosts)
+    (answer,) = SSHProbe(STATE).host_keys(cluster.hosts)
     path = tmp_path / "known_hosts"
     other = key_pair(tmp_path / "ca")
     lines = [f"@cert-authority *.corp.example {other} corp CA", "cut.example ssh-ed25519 AAAAC3Nz", "no-key", "\xff"]
@@ -152,10 +161,10 @@ def test_other_domains_ca(cluster, tmp_path):
     options = with_options(cluster, f"UserKnownHostsFile={path}")
     host = replace(cluster.hosts[0], variables={**cluster.hosts[0].variables, **options})
     began = time.monotonic()
-    results = SSHProbe().probe([replace(host, name=f"h{number}") for number in range(30)])
+    results = SSHProbe(STATE).probe([replace(host, name=f"h{number}") for number in range(30)])
     assert [result.sentence for result in results if not result.ok] == []
     assert time.monotonic() - began < 20
-    assert SSHProbe().host_keys([host])[0].known
+    assert SSHProbe(STATE).host_keys([host])[0].known
 
 
 def test_host_certificate(cluster, tmp_path):
@@ -182,7 +191,7 @@ def test_host_certificate(cluster, tmp_path):
 
 
 def test_revoked_host_key(cluster, tmp_path):
-    (answer,) = SSHProbe().host_keys(cluster.hosts)
+    (answer,) = SSHProbe(STATE).host_keys(cluster.hosts)
     known = tmp_path / "known_hosts"
     known.write_text(f"{answer.line}\n@revoked * {answer.line.partition(' ')[2]}\n")
     result = probe(cluster, **with_options(cluster, f"UserKnownHostsFile={known}"))
@@ -279,6 +288,7 @@ def test_usedns_is_reached_slowly(cluster):
 
 def test_nothing_is_left_here(cluster):
     """Neither files with passwords nor an ssh."""
-    before = set(Path("/tmp").glob("kubestrap-*"))  # noqa: S108 - to look at
     probe(cluster, ansible_password="wrong", ansible_user="bob")  # noqa: S106
-    assert set(Path("/tmp").glob("kubestrap-*")) <= before  # noqa: S108
+    assert list(STATE.glob("run-*")) == []
+    running = subprocess.run(["pgrep", "-f", str(STATE)], capture_output=True, text=True, check=False).stdout
+    assert running == ""
