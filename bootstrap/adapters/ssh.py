@@ -215,7 +215,7 @@ class _Visit:
         self._directory.mkdir(mode=0o700)
         for number in range(1, _ATTEMPTS + 1):
             said = self._ssh(login, _script(login, mark), number)
-            if not crowded(said.log) or number == _ATTEMPTS or self._ended:
+            if not crowded(said.log, said.errors) or number == _ATTEMPTS or self._ended:
                 break
             # Many log in at once; sshd takes only so many that have not said yet who they are.
             time.sleep(random.uniform(0.5, 2) * number)  # noqa: S311 - no secret

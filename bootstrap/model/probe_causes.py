@@ -173,9 +173,15 @@ def proxied(log: str) -> bool:
     return "Executing proxy command" in log
 
 
-def crowded(log: str) -> bool:
-    """Tell whether a server hung up before it said anything, as sshd does when too many log in (MaxStartups)."""
-    return not greeted(log) and bool(re.search(r"kex_exchange_identification: .*(closed|reset)", log))
+def crowded(log: str, hop: str = "") -> bool:
+    """Tell whether a server hung up before it said anything, as sshd does when too many log in (MaxStartups).
+
+    Args:
+        log: What `ssh -v` wrote.
+        hop: What the command of a proxy wrote; of such a way only its end is in the log, whatever the reason.
+    """
+    first = hop if proxied(log) else log
+    return not greeted(first) and bool(re.search(r"kex_exchange_identification: .*(closed|reset)", first))
 
 
 def unknown_key(log: str) -> bool:

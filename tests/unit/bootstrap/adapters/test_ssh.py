@@ -25,7 +25,7 @@ answer() {{ sed -n 's/.*echo \\"\\?\\(kubestrap-[0-9a-f]*\\) id .*/\\1/p' | {{ r
 
 @pytest.fixture
 def probe(tmp_path, monkeypatch):
-    monkeypatch.setattr(ssh, "DEAD_SECONDS", 0.6)
+    monkeypatch.setattr(ssh, "DEAD_SECONDS", 2)
     monkeypatch.setattr(ssh, "_LOOK_SECONDS", 0.1)
 
     def run(body, *names, **variables):
@@ -51,12 +51,13 @@ def alive(word):
     return sum(word.encode() in line for line in lines)
 
 
-def test_many_hosts_are_asked_side_by_side(probe):
+def test_many_hosts_are_asked_side_by_side(probe, monkeypatch):
+    monkeypatch.setattr(ssh, "DEAD_SECONDS", 60)
     began = time.monotonic()
-    results = probe("sleep 0.5; answer", *(f"h{number}" for number in range(60)))
+    results = probe("sleep 1; answer", *(f"h{number}" for number in range(60)))
     assert [result.sentence for result in results if not result.ok] == []
-    # One after the other would be half a minute.
-    assert time.monotonic() - began < 15
+    # One after the other would be a minute.
+    assert time.monotonic() - began < 30
 
 
 def test_a_silent_host_is_given_up_and_nothing_of_it_stays(probe):
@@ -66,9 +67,9 @@ def test_a_silent_host_is_given_up_and_nothing_of_it_stays(probe):
 
 
 def test_usedns_a_slow_login_is_reached(probe):
-    result = probe("connected > $log; sleep 1.5; answer")
+    result = probe("connected > $log; sleep 3; answer")
     assert result.ok
-    assert result.seconds > 1.5
+    assert result.seconds > 3
 
 
 def test_a_time_out_is_no_refusal(probe, monkeypatch):

@@ -177,3 +177,8 @@ def test_only_a_key_that_is_merely_unknown_is_offered_to_be_learned():
 def test_a_crowd_is_no_verdict():
     assert crowded(CONNECTED + "kex_exchange_identification: read: Connection reset by peer\n")
     assert not crowded(ACCEPTED + "Connection closed by 192.0.2.11\n")
+    # Through a bastion, the end of the way says nothing about its reason.
+    closed = "kex_exchange_identification: Connection closed by remote host\n"
+    end = f"debug1: Executing proxy command: exec ssh gate\n{closed}"
+    assert not crowded(end, "gate: Permission denied (publickey).\n")
+    assert crowded(end, closed)
