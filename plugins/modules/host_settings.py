@@ -59,9 +59,9 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, syst
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes, read_text
 from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import run
 from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose, in_container
+from ansible_collections.kubestrap.cluster.plugins.module_utils.machine_findings import SYSCTL_FILE
 
 MODULES_FILE = "/etc/modules-load.d/kubestrap.conf"
-SYSCTL_FILE = "/etc/sysctl.d/99-kubestrap.conf"
 FSTAB = "/etc/fstab"
 # Where each of these features shows when it is built into the kernel, or loaded.
 FEATURES = {
@@ -76,7 +76,9 @@ SWAP_SERVICES = ("dphys-swapfile.service", "zramswap.service")
 
 def fstab_without_swap(text: str) -> str:
     """Return the text of /etc/fstab with its swap entries commented out."""
-    return re.sub(r"^(?=[^#\s]\S*\s+\S+\s+swap\s)", "# Kubernetes needs swap off: ", text, flags=re.MULTILINE)
+    return re.sub(
+        r"^(?=[ \t]*[^#\s]\S*[ \t]+\S+[ \t]+swap[ \t])", "# Kubernetes needs swap off: ", text, flags=re.MULTILINE
+    )
 
 
 class HostSettings:
@@ -127,6 +129,11 @@ class HostSettings:
 
     def _sysctls(self) -> None:
         wanted = {name: str(value) for name, value in self.asked["sysctls"].items()}
+        for name in wanted:
+            if not re.fullmatch(r"[a-z0-9_]+(\.[A-Za-z0-9_-]+)+", name):
+                self.module.fail_json(
+                    msg=f"{name!r} is no kernel setting: write its name with dots, as sysctl shows it."
+                )
         if wanted:
             self.changes.file(SYSCTL_FILE, "".join(f"{name} = {value}\n" for name, value in wanted.items()))
         for name, value in wanted.items():

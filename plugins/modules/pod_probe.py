@@ -36,6 +36,7 @@ problems:
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import select
 import socket
@@ -45,9 +46,19 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.kubestrap.cluster.plugins.module_utils.machine_findings import foreign_chains
 
 CLONE_NEWNET = 0x40000000
 ECHO_REQUEST, ECHO_REPLY = 8, 0
+# Of IPv4 and of ICMP, in bytes.
+HEADERS = 20 + 8
+# linux/in.h; Python has no names for them.
+IP_MTU_DISCOVER, IP_PMTUDISC_PROBE = 10, 3
+LARGE_SECONDS = 2
+# linux/sockios.h
+SIOCGIFMTU = 0x8921
+# What VXLAN adds to a packet, in bytes.
+VXLAN = 50
 RESEND_AFTER = 0.5
 
 
@@ -94,20 +105,22 @@ def checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def echo_request(identifier: int, sequence: int) -> bytes:
-    """Return an ICMP echo request."""
-    body = b"kubestrap"
+def echo_request(identifier: int, sequence: int, size: int = 0) -> bytes:
+    """Return an ICMP echo request; with a size in bytes, filled up so that its packet has it."""
+    body = b"kubestrap".ljust(size - HEADERS, b".")
     head = struct.pack("!BBHHH", ECHO_REQUEST, 0, 0, identifier, sequence)
     return struct.pack("!BBHHH", ECHO_REQUEST, 0, checksum(head + body), identifier, sequence) + body
 
 
-def ping(addresses: list[str], timeout: float) -> set[str]:
-    """Return those of the addresses that do not answer a ping in so many seconds."""
+def ping(addresses: list[str], timeout: float, size: int = 0) -> set[str]:
+    """Return those of the addresses that do not answer a ping in so many seconds, with packets of so many bytes."""
     silent = set(addresses)
     if not silent:
         return silent
     identifier = os.getpid() & 0xFFFF
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as raw:
+        # Neither here nor on the way may it be cut into packets that get through.
+        raw.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_PROBE)
         deadline = time.monotonic() + timeout
         sequence, resend = 0, 0.0
         while silent and time.monotonic() < deadline:
@@ -116,15 +129,25 @@ def ping(addresses: list[str], timeout: float) -> set[str]:
                 for address in silent:
                     # No route is no answer.
                     with contextlib.suppress(OSError):
-                        raw.sendto(echo_request(identifier, sequence), (address, 0))
+                        raw.sendto(echo_request(identifier, sequence, size), (address, 0))
                 resend = time.monotonic() + RESEND_AFTER
             if select.select([raw], [], [], 0.05)[0]:
-                packet, (sender, _) = raw.recvfrom(1024)
+                packet, (sender, _) = raw.recvfrom(65536)
                 offset = (packet[0] & 0x0F) * 4
                 kind, _code, _sum, echoed = struct.unpack("!BBHH", packet[offset : offset + 6])
                 if kind == ECHO_REPLY and echoed == identifier:
                     silent.discard(sender)
     return silent
+
+
+def interface_mtu() -> int:
+    """Return the largest packet, in bytes, that leaves through the interface of the default route; 0 when unknown."""
+    routes = Path("/proc/thread-self/net/route").read_text().splitlines()[1:]
+    interface = next((line.split()[0] for line in routes if line.split()[1] == "00000000"), "")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket, contextlib.suppress(OSError):
+        asked = struct.pack("16si", interface.encode(), 0)
+        return int(struct.unpack("16si", fcntl.ioctl(any_socket, SIOCGIFMTU, asked))[1])
+    return 0
 
 
 def question(name: str) -> bytes:
@@ -182,6 +205,8 @@ def probe(node: str, pods: list[dict[str, Any]], dns: dict[str, str], timeout: f
     if own is None:
         return [f"Node {node} has no pod to probe from."]
     others = {pod["address"]: pod["node"] for pod in pods if pod["node"] != node}
+    chains = foreign_chains()
+    own_firewall = f" On {node} itself, {' and '.join(chains)} drops what it does not accept." if chains else ""
     try:
         enter_pod(own["uid"])
     except OSError as error:
@@ -192,7 +217,17 @@ def probe(node: str, pods: list[dict[str, Any]], dns: dict[str, str], timeout: f
         names = ", ".join(sorted(f"{others[address]} ({address})" for address in silent))
         problems.append(
             f"Pods on {node} do not reach pods on {names}. Most often a firewall between the hosts drops UDP port 8472 "
-            "(flannel's VXLAN): open it between all nodes."
+            f"(flannel's VXLAN): open it between all nodes.{own_firewall}"
+        )
+    reached = [address for address in others if address not in silent]
+    size = interface_mtu()
+    if reached and size and (cut := ping(reached, LARGE_SECONDS, size)):
+        names = ", ".join(sorted(f"{others[address]} ({address})" for address in cut))
+        problems.append(
+            f"Pods on {node} reach pods on {names} with small packets, but packets of {size} bytes, the MTU of pods, "
+            f"get lost: the network between the hosts does not carry the {size + VXLAN} bytes that makes of them. Set "
+            "the MTU of the hosts' interfaces to what it carries (`ip link set dev INTERFACE mtu N`, and in the "
+            "system's configuration), then restart flannel's pods and the app's."
         )
     for protocol, ask in (("UDP", ask_udp), ("TCP", ask_tcp)):
         wrong = ask(dns["address"], dns["name"], timeout)

@@ -80,6 +80,14 @@ options:
     description: Version of Kubernetes, which says the minor.
     type: str
     default: ""
+  sysctls:
+    description: Kernel settings the host is to have, by name with dots.
+    type: dict
+    default: {}
+  pod_network:
+    description: What connects the pods. What is about it is looked at for flannel only.
+    type: str
+    default: flannel
   mirrored_registries:
     description: Registries that mirrors are asked for. Docker has mirrors of docker.io only.
     type: list
@@ -139,6 +147,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubestrap.cluster.plugins.module_utils import (
     apt,
     docker,
+    machine_findings,
     package_findings,
     runtime_findings,
 )
@@ -244,6 +253,7 @@ class Preflight:
         self._names_and_addresses()
         self._networks()
         self._resolver()
+        self._what_wins_later()
         self._clock()
         self._kernel()
         self._ports()
@@ -266,6 +276,11 @@ class Preflight:
         accepted = name in self.asked["accepted_findings"]
         severity = "blocker" if blocker and not accepted else "warning"
         self.findings.append({"id": name, "severity": severity, "evidence": evidence, "fix": fix})
+
+    def found_all(self, findings: list[machine_findings.Finding]) -> None:
+        """Add findings that a rule made."""
+        for finding in findings:
+            self.found(finding.id, finding.evidence, finding.fix, blocker=finding.blocker)
 
     def _system(self) -> None:
         name, version = self.system.get("ID", "unknown"), self.system.get("VERSION_ID", "")
@@ -443,11 +458,22 @@ class Preflight:
                 "Put the address of one into it, or pods will not find names outside the cluster.",
                 blocker=False,
             )
+        self.found_all(machine_findings.nameservers(str(path), servers, machine_findings.silent_nameservers(servers)))
+
+    def _what_wins_later(self) -> None:
+        """What works now and does not after a reboot, or when the first pod starts."""
+        files = machine_findings.sysctl_files()
+        wanted = {name: str(value) for name, value in self.asked["sysctls"].items()}
+        self.found_all(machine_findings.overridden_sysctls(files, wanted))
+        self.found_all(machine_findings.swap_units(machine_findings.own_units(), machine_findings.boot_scripts()))
+        if self.asked["pod_network"] == "flannel":
+            self.found_all(machine_findings.foreign_cni(machine_findings.cni_files()))
 
     def _clock(self) -> None:
         reference = self.asked["reference_time"]
         # Rounded, and the way here took a moment.
         offset = round(time.time() - reference) if reference else 0
+        service = machine_findings.clock_service(self.processes.values())
         if abs(offset) > CLOCK_SECONDS:
             direction = "ahead of" if offset > 0 else "behind"
             self.found(
@@ -455,15 +481,12 @@ class Preflight:
                 f"The host's clock is {abs(offset)} seconds {direction} yours: certificates made here would not "
                 "be valid "
                 "there.",
-                "Set it right and keep it right: `apt-get install systemd-timesyncd`, or chrony.",
+                f"Set it right: `date -s`, and see why {service} does not keep it so."
+                if service
+                else "Set it right and keep it right: `apt-get install systemd-timesyncd`, or chrony.",
             )
         elif not in_container() and _clock_is_free():
-            self.found(
-                "clock-unsynchronised",
-                "No time service keeps the host's clock right.",
-                "Install one, before the hosts drift apart: systemd-timesyncd or chrony.",
-                blocker=False,
-            )
+            self.found_all([machine_findings.unsynchronised(service)])
 
     def _kernel(self) -> None:
         release = platform.release()
@@ -643,6 +666,10 @@ class Preflight:
         ufw = re.search(r"^ENABLED=yes", read_text("/etc/ufw/ufw.conf") or "", re.MULTILINE | re.IGNORECASE)
         active = ["ufw"] if ufw else []
         active += ["firewalld"] if "firewalld" in self.processes.values() else []
+        # What these two have in the kernel is theirs.
+        active += (
+            [] if active else [f"{chain} drops what it does not accept" for chain in machine_findings.foreign_chains()]
+        )
         vrrp = " IP protocol 112 (VRRP) between control planes," if self.asked["virtual_address"] else ""
         if active:
             self.found(
@@ -728,6 +755,8 @@ def main() -> None:
             "repository": {"type": "str", "default": ""},
             "repository_key_fingerprint": {"type": "str", "default": "", "no_log": False},
             "kubernetes_version": {"type": "str", "default": ""},
+            "sysctls": {"type": "dict", "default": {}},
+            "pod_network": {"type": "str", "default": "flannel"},
             "mirrored_registries": {"type": "list", "elements": "str", "default": []},
             "proxy": PROXY_ARGUMENT,
             "reference_time": {"type": "float", "default": 0},

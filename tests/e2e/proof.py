@@ -31,6 +31,7 @@ CLAIMS = {
         "a member of etcd that may live",
         "tokens of an interrupted run",
     ),
+    "What is found before it breaks": ("found before it breaks",),
     "What the app gets": (
         "rolling update without downtime",
         "canary",

@@ -6,6 +6,7 @@ UUID=1 / ext4 errors=remount-ro 0 1
 /swapfile none swap sw 0 0
 UUID=2\tnone\tswap\tsw,pri=1\t0\t0
 #/dev/sdb1 none swap sw 0 0
+  /dev/sdd1 none swap sw 0 0
 /dev/sdc1 /data/swap ext4 defaults 0 0
 """
 
@@ -15,6 +16,7 @@ def test_only_swap_entries_are_commented_out() -> None:
     assert changed == [
         "# Kubernetes needs swap off: /swapfile none swap sw 0 0",
         "# Kubernetes needs swap off: UUID=2\tnone\tswap\tsw,pri=1\t0\t0",
+        "# Kubernetes needs swap off:   /dev/sdd1 none swap sw 0 0",
     ]
 
 
