@@ -25,6 +25,7 @@ CLAIMS = {
         "a login that takes long",
         "proxy and mirrors",
         "minikube",
+        "two operators",
     ),
     "What is never taken away": (
         "a control plane with a silent API",
