@@ -134,7 +134,14 @@ def _variable_problems(
             elif problem := name_problem(name, declaration):
                 found[name, problem].append(host)
     for (name, text), hosts in found.items():
-        yield Problem(text=text, variable=name, hosts=() if len(hosts) == len(everyone) else tuple(hosts))
+        yield Problem(
+            text=_without_logins(text), variable=name, hosts=() if len(hosts) == len(everyone) else tuple(hosts)
+        )
+
+
+def _without_logins(text: str) -> str:
+    """Leave out user and password of an address that is shown: some are written where none belongs."""
+    return re.sub(r"(?<=['\"])([A-Za-z0-9+.-]+://)[^'\"]*@", r"\1...@", text)
 
 
 def _networks(shared: Mapping[str, Any], declaration: Declaration) -> dict[str, IPv4Network]:

@@ -30,6 +30,7 @@ _ADDRESS = re.compile(
     r"(?::(?P<port>[0-9]{1,5}))?/?"
 )
 LAST_PORT = 65535
+NO_ADDRESS = "(not an address)"
 
 
 def address(value: Any) -> str:
@@ -194,7 +195,7 @@ def shown(address: str) -> str:
     scheme, _, rest = address.rpartition("://")
     # A person's own setting may be anything; what is before the last @ is never shown.
     found = re.fullmatch(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?/?", rest.rpartition("@")[2])
-    return f"{found[1]}:{found[2] or {'https': 443}.get(scheme, 80)}" if found else "(not an address)"
+    return f"{found[1]}:{found[2] or {'https': 443}.get(scheme, 80)}" if found else NO_ADDRESS
 
 
 def is_direct(host: str, no_proxy: Iterable[str], port: int | str = "") -> bool:

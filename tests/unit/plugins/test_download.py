@@ -166,3 +166,11 @@ def test_redirects_to_less_are_refused(before: str, after: str) -> None:
 def test_a_redirect_to_a_file_of_the_host_is_refused(server: str) -> None:
     with pytest.raises(download.DownloadError, match="not allowed"):
         download.fetch(f"{server}/to/file:///etc/hostname")
+
+
+def test_a_proxy_of_the_host_that_is_no_address_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "PAUSE_SECONDS", 0)
+    monkeypatch.setenv("http_proxy", "http://svc:secretpart")
+    with pytest.raises(download.DownloadError, match="it must be http://name:port") as told:
+        download.fetch("http://upstream.example/file")
+    assert "secretpart" not in str(told.value)

@@ -289,6 +289,22 @@ def test_no_address_of_a_proxy_is_told_what_to_write_and_no_part_of_it_is_shown(
     assert not re.search(r"secret|svc|rest", str(refused.value))
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("cluster_flannel_manifest_url", "https://me:sec#ret/@mirror.example/flannel.yml"),
+        ("cluster_image_registry", "https://me:secret@registry.example"),
+        ("cluster_api_endpoint", "https://me:secret@api.example:6443"),
+        ("cluster_registry_mirrors", {"https://me:secret@registry.example": []}),
+        ("cluster_registry_mirrors", {"docker.io": ["https://me:secret@mirror.example"]}),
+    ],
+)
+def test_a_login_where_none_belongs_is_not_shown(name, value):
+    text = only(inventory(**{name: value}))
+    assert name in text
+    assert not re.search("sec|ret\\b", text)
+
+
 def test_what_goes_around_the_proxy_are_names_domains_addresses_and_networks():
     good = [
         "mirror", "mirror.example", ".example", "*.example", "10.0.0.1", "10.0.0.0/8", "10.1.2.3/8", "fd00::/8", "::1",
