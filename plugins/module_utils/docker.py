@@ -54,6 +54,7 @@ FLAGS = {
     "authorization-plugin": "authorization-plugins", "g": "data-root", "s": "storage-driver", "D": "debug",
     "G": "group", "l": "log-level", "b": "bridge", "p": "pidfile",
 }  # fmt: skip
+USERNS_REMAP = "docker-userns-remap"
 # Containers of pods; the others are the person's own.
 POD_LABEL = "io.kubernetes.pod.name"
 # How packages start dockerd, where there is no unit yet.
@@ -220,7 +221,7 @@ def refusals(settings: dict[str, Any], flags: Iterable[str]) -> list[tuple[str, 
             "Take userns-remap out (what Docker made with it, images and containers, is then out of sight, not gone), "
             "or use containerd on this host (cluster_container_runtime: containerd)."
         )
-        found.append(("docker-userns-remap", evidence, fix))
+        found.append((USERNS_REMAP, evidence, fix))
     twice = sorted(keys_of(command) & settings.keys())
     if twice:
         names, both = ", ".join(twice), "is" if len(twice) == 1 else "are"

@@ -137,9 +137,6 @@ class _Download:
                     raise DownloadError(f"{url} cannot be fetched: {PROXY_REFUSES}") from error
         reason = getattr(cause, "reason", cause)
         way = proxy.on_the_way(url)
-        if way == proxy.NO_ADDRESS:
-            # What Python says of it is a part of it, and that may be the password.
-            reason = "it must be http://name:port or http://user:password@name:port"
         raise DownloadError(
             f"{url} cannot be reached from this host{f' through the proxy {way}' if way else ''} ({reason}; tried "
             f"{ATTEMPTS} times). Check the host's network, proxy and DNS, or point the address at a mirror the host "

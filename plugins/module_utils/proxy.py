@@ -7,14 +7,16 @@ Runs on the hosts: standard library only, Python 3.9.
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import os
 import re
 import socket
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
 
@@ -221,8 +223,7 @@ def without(environment: dict[str, str]) -> dict[str, str]:
 def _address_for(url: str) -> str:
     used = handler()
     assert isinstance(used, _Handler)  # noqa: S101 - what handler() makes
-    parts = urlsplit(url)
-    return "" if is_direct(parts.hostname or "", used.no_proxy) else used.addresses.get(parts.scheme, "")
+    return "" if _goes_directly(url, used.no_proxy) else used.addresses.get(urlsplit(url).scheme, "")
 
 
 def _where(address: str) -> str:
@@ -273,15 +274,29 @@ def _is_place(host: str, port: Optional[str]) -> bool:
     return good_host and (port is None or 0 < int(port) <= LAST_PORT)
 
 
+def _goes_directly(url: str, no_proxy: list[str]) -> bool:
+    parts = urlsplit(url)
+    return is_direct(parts.hostname or "", no_proxy, parts.port or {"https": 443}.get(parts.scheme, 80))
+
+
 class _Handler(urllib.request.ProxyHandler):
-    """urllib's own, with networks in the list of what is reached directly."""
+    """urllib's own, by the rules of Go for what is reached directly; urllib's are others."""
 
     def __init__(self, addresses: dict[str, str], no_proxy: list[str]) -> None:
         super().__init__(addresses)
         self.addresses = addresses
         self.no_proxy = no_proxy
 
-    def proxy_open(self, req: urllib.request.Request, proxy: str, type: str) -> Any:  # noqa: A002 - the name it has
-        if is_direct(urlsplit(f"//{req.host}").hostname or "", self.no_proxy):
-            return None
-        return super().proxy_open(req, proxy, type)
+    def proxy_open(self, req: urllib.request.Request, proxy: str, type: str) -> Any:  # noqa: A002, ARG002 - its names
+        # Without an answer the request goes on, to wherever it says by now.
+        if _goes_directly(req.full_url, self.no_proxy):
+            return
+        place = shown(proxy)
+        if place == NO_ADDRESS:
+            raise urllib.error.URLError("it must be http://name:port or http://user:password@name:port")
+        login, at, _ = proxy.rpartition("://")[2].rpartition("@")
+        if at:
+            user, _, password = login.partition(":")
+            encoded = base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
+            req.add_header("Proxy-authorization", f"Basic {encoded}")
+        req.set_proxy(place, "http")

@@ -6,6 +6,7 @@ Runs on the hosts: standard library only, Python 3.9.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, containerd, systemd
@@ -76,6 +77,8 @@ def docker_settings(module: AnsibleModule, asked: dict[str, Any], proxy: Proxy) 
         asked: What the inventory wants in daemon.json.
         proxy: The proxy that Docker is to use.
     """
+    if not Path("/run/systemd/system").is_dir():
+        return
     try:
         before = settings_of_docker.read()
     except settings_of_docker.SettingsError as error:

@@ -235,7 +235,7 @@ class ContainerdRuntime:
         if code != 0 and ours:
             self.module.fail_json(
                 msg=f"containerd does not accept what kubestrap made of {CONFIG}, so nothing was written. That is a "
-                f"mistake of kubestrap, not of the file. containerd says:\n{told}"
+                f"mistake of kubestrap, not of the file{_or_of(said)}. containerd says:\n{told}"
             )
         if code != 0:
             self.module.fail_json(
@@ -318,6 +318,11 @@ class ContainerdRuntime:
             msg="containerd runs, but does not offer its interface for Kubernetes (CRI). It says:\n"
             + last_lines("\n".join(reasons) or stderr or stdout or log)
         )
+
+
+def _or_of(said: object) -> str:
+    imported = said.get("imports") if isinstance(said, dict) else None
+    return f"; or one of the files that it imports ({', '.join(imported)}) is wrong" if imported else ""
 
 
 def main() -> None:

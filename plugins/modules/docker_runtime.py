@@ -307,8 +307,12 @@ class DockerRuntime:
             raise
         present = docker.without_withdrawn(before, docker.last_asked(), self.settings)
         after = docker.merged(present, self.settings)
-        for _, evidence, fix in docker.refusals(after, docker.command_line(self.module)):
-            self.module.fail_json(msg=f"{evidence} {fix}")
+        for name, evidence, fix in docker.refusals(after, docker.command_line(self.module)):
+            if name == docker.USERNS_REMAP:
+                # `check` stops here, unless somebody accepted it.
+                self.changes.found(name, evidence, fix)
+            else:
+                self.module.fail_json(msg=f"{evidence} {fix}")
         if validate and after != before:
             self._validate(before, after)
         return before, after

@@ -1,5 +1,6 @@
 """The proxy of a host: what is written where, what goes around it, and that its password stays where it is."""
 
+import base64
 import http.server
 import ssl
 import stat
@@ -220,6 +221,29 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_downloads_go_through_it_with_its_password(place: str) -> None:
     Proxy({"http": f"http://me:secret@{place}"}).use()
     assert download.fetch("http://upstream.example/file") == b"http://upstream.example/file"
+
+
+def test_a_tunnel_goes_through_it_with_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    class Tunnel(http.server.BaseHTTPRequestHandler):
+        def do_CONNECT(self) -> None:
+            asked.append(f"{self.path} {self.headers.get('Proxy-Authorization')}")
+            self.send_error(403)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(download, "PAUSE_SECONDS", 0)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Tunnel) as server:
+        threading.Thread(target=server.serve_forever).start()
+        monkeypatch.setenv("https_proxy", f"http://me:p%40ss:w@127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("no_proxy", ".upstream.example,upstream.example:80")
+        with pytest.raises(download.DownloadError, match="403"):
+            download.fetch("https://upstream.example/file")
+        server.shutdown()
+    # Neither entry of the list is about this name and port.
+    assert set(asked) == {f"upstream.example:443 Basic {base64.b64encode(b'me:p@ss:w').decode()}"}
 
 
 def test_a_wrong_password_is_said_at_once(place: str) -> None:

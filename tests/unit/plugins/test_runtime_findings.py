@@ -128,6 +128,7 @@ class Docker:
     ) -> None:
         (directory / "daemon.json").write_text(settings)
         monkeypatch.setattr(docker.read, "__defaults__", (str(directory / "daemon.json"),))
+        monkeypatch.setattr(runtime_findings.Path, "is_dir", lambda _: True)
         monkeypatch.setattr(docker, "LAST_ASKED", str(directory / "asked"))
         monkeypatch.setattr(docker, "command_line", lambda _: docker.USUAL_COMMAND)
         monkeypatch.setattr(systemd, "show", lambda *_: {"docker.service": {"ActiveState": state}})
