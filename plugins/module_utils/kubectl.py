@@ -92,9 +92,19 @@ class Kubectl:
         except KubectlError:
             return False
 
-    def apply(self, objects: list[dict[str, Any]], *, dry_run: bool = False) -> list[dict[str, Any]]:
-        """Apply objects server-side as field manager kubestrap; return them as the API has them afterwards."""
-        arguments = ["apply", "--server-side", f"--field-manager={FIELD_MANAGER}", "--force-conflicts", "-f", "-"]
+    def apply(
+        self, objects: list[dict[str, Any]], *, dry_run: bool = False, force: bool = False
+    ) -> list[dict[str, Any]]:
+        """Apply objects server-side as field manager kubestrap; return them as the API has them afterwards.
+
+        Args:
+            objects: The objects.
+            dry_run: Only try.
+            force: Take fields over from other managers; without, the API refuses where another value is theirs.
+        """
+        arguments = ["apply", "--server-side", f"--field-manager={FIELD_MANAGER}", "-f", "-"]
+        if force:
+            arguments.append("--force-conflicts")
         if dry_run:
             arguments.append("--dry-run=server")
         return self.items(*arguments, stdin=as_list(objects))
@@ -110,7 +120,7 @@ def as_list(objects: list[dict[str, Any]]) -> str:
 
     One document each: the fields of an object are judged by the API server, those in a List by kubectl, in other words.
     """
-    return "\n---\n".join(json.dumps(obj) for obj in objects)
+    return "\n".join(json.dumps(obj) for obj in objects)
 
 
 def without_noise(text: str) -> str:

@@ -5,6 +5,8 @@ Runs on the hosts: standard library only, Python 3.9.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 # `spec.containers[0].image: ...`, `.spec.containers[name="web"].image: ...`
 FIELD = re.compile(r"\.?(?P<path>[A-Za-z_][\w-]*(?:\[[^\]]*\]|\.[\w/-]+)*): (?P<text>.*)", re.DOTALL)
+# A shorter one would be found in every other word.
+SHORTEST_HIDDEN = 4
 STEP = re.compile(r"\[(?P<index>[^\]]*)\]|(?P<name>[^.\[\]]+)")
 # What a refusal begins with before it comes to the point.
 OPENINGS = (
@@ -44,6 +48,30 @@ def explain(said: str, obj: dict[str, Any], source: dict[str, Any]) -> list[str]
         found.append((line, f"{place}{path}: {_plain(what, obj)}" if path else f"{place}{_plain(what, obj)}"))
     # The API server names them in another order each time.
     return list(dict.fromkeys(text for _, text in sorted(found, key=lambda mistake: mistake[0])))
+
+
+def hidden(text: str, objects: list[dict[str, Any]]) -> str:
+    """Return a text without what the Secrets among some objects hold, in whatever form."""
+    values = set()
+    for obj in objects:
+        if obj.get("kind") == "Secret":
+            for name in ("data", "stringData"):
+                for value in (obj.get(name) or {}).values() if isinstance(obj.get(name), dict) else ():
+                    values |= _forms(str(value))
+    # The longest first: one may be a part of another.
+    for value in sorted(values, key=len, reverse=True):
+        if len(value) >= SHORTEST_HIDDEN:
+            text = text.replace(value, "(secret)")
+    return text
+
+
+def _forms(value: str) -> set[str]:
+    found = {value, *value.splitlines(), base64.b64encode(value.encode(errors="replace")).decode()}
+    try:
+        plain = base64.b64decode(value, validate=True).decode()
+    except (binascii.Error, ValueError):
+        return {*found, json.dumps(value)[1:-1]}
+    return {*found, plain, *plain.splitlines(), json.dumps(plain)[1:-1]}
 
 
 def _sentences(said: str) -> Iterator[str]:

@@ -9,7 +9,8 @@ short_description: Add-ons that are asked for work, and others are gone
 description:
   - With O(step=converge), waits until every add-on that was applied works, and removes what was applied for an add-on
     that is not asked for any more. Its objects are known by their label and by the field manager C(kubestrap).
-  - local-path stays, with a finding, as long as there are volumes it made.
+  - local-path stays, with a finding, as long as there are volumes it made; every add-on, as long as there is something
+    of people's that would go with it, in its namespace or of a kind that it defines.
   - With O(step=addresses), waits a moment until Services of type LoadBalancer have their address.
 author: kubestrap contributors
 options:
@@ -86,6 +87,27 @@ ADDRESS_OF_METALLB = "metallb.io/ip-allocated-from-pool"
 SECONDS_FOR_ADDRESSES = 15
 
 
+# What people may have put into an add-on's namespace; what is made there without them; kinds an add-on fills.
+INSIDE = (
+    "configmaps", "secrets", "services", "serviceaccounts", "roles", "rolebindings", "persistentvolumeclaims", "pods",
+    "deployments", "daemonsets", "statefulsets", "jobs", "cronjobs", "ingresses",
+)  # fmt: skip
+MADE_THERE = ("kube-root-ca.crt", "default", "memberlist", "metallb-memberlist", "metallb-webhook-cert")
+REPORTS = ("Status", "State")
+
+
+def is_made_by_people(obj: dict[str, Any]) -> bool:
+    """Tell whether an object near an add-on is neither the add-on's nor made by the cluster or by other objects."""
+    metadata = obj["metadata"]
+    made = metadata["name"] in MADE_THERE or metadata["name"].startswith("helper-pod-")
+    return not (made or addon_of(obj) or metadata.get("ownerReferences"))
+
+
+def name_of(obj: dict[str, Any]) -> str:
+    """Return an object's name for people."""
+    return f"{obj['kind']} {obj['metadata'].get('namespace', '')}/{obj['metadata']['name']}".replace(" /", " ")
+
+
 class AddonError(Exception):
     """An add-on does not work. The text says which and why."""
 
@@ -157,7 +179,7 @@ class Addons:
 
     def _pool(self) -> str:
         try:
-            self.kubectl.apply(self.pool, dry_run=True)
+            self.kubectl.apply(self.pool, dry_run=True, force=True)
         except KubectlError as error:
             # Its webhook answers a little later than its pods are ready.
             if "failed calling webhook" in str(error):
@@ -173,10 +195,11 @@ class Addons:
         ours = [obj for obj in listed if is_ours(obj) and addon_of(obj) in PODS]
         removed = []
         for addon in sorted({addon_of(obj) for obj in ours} - set(wanted)):
-            if addon == "local-path" and self._volumes():
+            own = [obj for obj in ours if addon_of(obj) == addon]
+            if (addon == "local-path" and self._volumes()) or self._in_use(addon, own):
                 continue
             removed.append(addon)
-            self._remove([obj for obj in ours if addon_of(obj) == addon])
+            self._remove(own)
             if addon == "metallb":
                 self._release()
         return removed
@@ -200,6 +223,28 @@ class Addons:
                 }
             )
         return volumes
+
+    def _in_use(self, addon: str, own: list[dict[str, Any]]) -> list[str]:
+        """Return what people made that would go with an add-on; with it comes a finding."""
+        spaces = [obj["metadata"]["name"] for obj in own if obj["kind"] == "Namespace"]
+        listed = [obj for name in spaces for obj in self.kubectl.items(f"--namespace={name}", "get", ",".join(INSIDE))]
+        for obj in own:
+            # Objects of such kinds are what the add-on itself reports.
+            if obj["kind"] == "CustomResourceDefinition" and not obj["spec"]["names"]["kind"].endswith(REPORTS):
+                listed += self.kubectl.items("get", obj["metadata"]["name"], "--all-namespaces")
+        found = sorted({name_of(obj) for obj in listed if is_made_by_people(obj)})
+        if found:
+            self.findings.append(
+                {
+                    "id": "addon-in-use",
+                    "severity": "warning",
+                    "evidence": f"{addon} is not in cluster_addons any more, and stays: with it would go, "
+                    f"which it did not bring: {', '.join(found)}.",
+                    "fix": "Move or delete what is needed no more, then run this again. Else put the add-on back into "
+                    "cluster_addons.",
+                }
+            )
+        return found
 
     def _remove(self, objects: list[dict[str, Any]]) -> None:
         going = {obj["metadata"]["name"] for obj in objects if obj["kind"] == "Namespace"}

@@ -10,9 +10,18 @@ description:
   - Applies objects server-side, as field manager C(kubestrap). Everything is tried first, so that one bad object means
     that nothing is changed.
   - Reports a change only when the API says that an object differs.
+  - A field that another manager has set since, such as an autoscaler, stays as it is, with a finding. What a person did
+    by hand with kubectl gives way to the object.
+  - What was applied is in no log of the host and no result of the task.
 author: kubestrap
 options:
-  objects: {description: The objects., type: list, elements: dict, required: true}
+  objects: {description: The objects., type: list, elements: dict, default: []}
+  manifests:
+    description: In place of O(objects), files or directories on the operator's machine that hold them.
+    type: list
+    elements: str
+    default: []
+  base: {description: Directory at which relative paths of O(manifests) start., type: str, default: "."}
   sources:
     description: For messages, the C(file) each object was read from, and the C(lines) of its fields by their paths.
     type: list
@@ -30,17 +39,24 @@ options:
 EXAMPLES = r"""
 - name: Apply the objects
   kubestrap.cluster.kubernetes_apply:
-    objects: "{{ objects }}"
+    manifests: [shop.yaml]
+    base: "{{ inventory_dir }}"
 """
 
 RETURN = r"""
 objects:
-  description: What was applied, as kind, namespace and name.
-  returned: always
+  description: What was applied, as C(apiVersion), C(kind) and in C(metadata) C(name) and C(namespace).
+  returned: success
+  type: list
+  elements: dict
+findings:
+  description: Fields that were left to who set them, each with C(id), C(severity), C(evidence) and C(fix).
+  returned: success
   type: list
   elements: dict
 """
 
+import concurrent.futures
 import copy
 import json
 import time
@@ -48,36 +64,37 @@ from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
+from ansible_collections.kubestrap.cluster.plugins.module_utils.field_owners import conflicts, without
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import (
     ADMIN_KUBECONFIG,
+    FIELD_MANAGER,
     Kubectl,
     KubectlError,
     as_list,
     is_ours,
     pod_state,
 )
-from ansible_collections.kubestrap.cluster.plugins.module_utils.refusals import explain
+from ansible_collections.kubestrap.cluster.plugins.module_utils.refusals import explain, hidden
 
 # Written by the API server with every change; says nothing about what was asked for.
 BOOKKEEPING = ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp")
-CLUSTER_WIDE = frozenset(
-    {
-        "APIService", "CSIDriver", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "IngressClass",
-        "MutatingWebhookConfiguration", "Namespace", "PersistentVolume", "PriorityClass", "RuntimeClass",
-        "StorageClass", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding",
-        "ValidatingWebhookConfiguration",
-    }
-)  # fmt: skip
+# What others need to be tried at all.
+GROUNDS = ("Namespace", "CustomResourceDefinition")
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+SECONDS_FOR_DEFINITIONS = 20
+
+Key = tuple[str, str, str, str]
 
 
-def key(obj: dict[str, Any]) -> tuple[str, str, str]:
-    """Return what tells objects apart: kind, namespace, name."""
-    return obj["kind"], obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+def key(obj: dict[str, Any]) -> Key:
+    """Return what tells objects apart: group, kind, namespace, name."""
+    group = obj["apiVersion"].rpartition("/")[0]
+    return group, obj["kind"], obj["metadata"].get("namespace") or "", obj["metadata"]["name"]
 
 
 def label(obj: dict[str, Any]) -> str:
     """Return an object's name for people."""
-    kind, namespace, name = key(obj)
+    _, kind, namespace, name = key(obj)
     return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
 
 
@@ -96,9 +113,55 @@ def has_fields(obj: dict[str, Any]) -> bool:
 def as_text(obj: dict[str, Any]) -> str:
     """Return an object as text for a diff; what a Secret holds is left out."""
     shown = substance(obj)
+    if LAST_APPLIED in (shown["metadata"].get("annotations") or {}):
+        # A whole object once more, a Secret's too.
+        annotations = {k: v for k, v in shown["metadata"]["annotations"].items() if k != LAST_APPLIED}
+        shown["metadata"] = {**shown["metadata"], "annotations": annotations}
     if obj["kind"] == "Secret":
         shown = {name: value for name, value in shown.items() if name not in ("data", "stringData")}
     return json.dumps(shown, indent=2, sort_keys=True) + "\n"
+
+
+def identity(obj: dict[str, Any]) -> dict[str, Any]:
+    """Return of an object only which one it is."""
+    metadata = {name: value for name, value in obj["metadata"].items() if name in ("name", "namespace")}
+    return {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata": metadata}
+
+
+class Discovery:
+    """What kinds the API serves at this moment."""
+
+    def __init__(self, kubectl: Kubectl) -> None:
+        """Ask through this kubectl."""
+        self.kubectl = kubectl
+        self.known: dict[str, dict[str, bool]] = {}
+
+    def namespaced(self, obj: dict[str, Any]) -> Optional[bool]:
+        """Tell whether objects of this kind are in namespaces; None when the API does not know the kind.
+
+        Raises:
+            KubectlError: when the API does not say.
+        """
+        self.ask([obj])
+        return self.known[obj["apiVersion"]].get(obj["kind"])
+
+    def ask(self, objects: list[dict[str, Any]]) -> None:
+        """Learn the kinds of the versions that these objects name."""
+        versions = sorted({obj["apiVersion"] for obj in objects} - self.known.keys())
+        if not versions:
+            return
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            self.known.update(zip(versions, pool.map(self._kinds, versions)))
+
+    def _kinds(self, version: str) -> dict[str, bool]:
+        path = f"/apis/{version}" if "/" in version else f"/api/{version}"
+        try:
+            found = json.loads(self.kubectl.run("get", "--raw", path))
+        except KubectlError as error:
+            if "could not find the requested resource" in str(error):
+                return {}
+            raise
+        return {one["kind"]: one["namespaced"] for one in found["resources"] if "/" not in one["name"]}
 
 
 class Apply:
@@ -109,92 +172,179 @@ class Apply:
         self.kubectl = kubectl
         self.changes = changes
         self.namespace = namespace
+        self.discovery = Discovery(kubectl)
+        self.applied: list[str] = []
+        self.left: list[tuple[dict[str, Any], str, str, Any]] = []
+        """Objects with a field that was left to another manager: its path, the manager, its value in the cluster."""
 
     def complete(self, objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return the objects with their namespace, and the namespace itself first when it has to be made."""
         complete = copy.deepcopy(objects)
-        custom = {
-            obj["spec"]["names"]["kind"]: obj["spec"].get("scope")
-            for obj in complete
-            if obj["kind"] == "CustomResourceDefinition"
-        }
+        self.discovery.ask(complete)
+        scopes = {kind: (one.get("spec") or {}).get("scope") for kind, one in _definitions(complete).items()}
         for obj in complete:
-            if obj["kind"] not in CLUSTER_WIDE and custom.get(obj["kind"]) != "Cluster":
-                obj["metadata"].setdefault("namespace", self.namespace)
+            group, kind = key(obj)[:2]
+            inside = self.discovery.namespaced(obj)
+            if inside is None:
+                inside = scopes.get((group, kind)) != "Cluster"
+            # An empty namespace is none; what is cluster-wide has none, whatever its file says.
+            space = obj["metadata"].pop("namespace", None)
+            if inside:
+                obj["metadata"]["namespace"] = space or self.namespace
+        own = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}}
         used = any(obj["metadata"].get("namespace") == self.namespace for obj in complete)
-        if used and not any(key(obj) == ("Namespace", "", self.namespace) for obj in complete):
+        if used and not any(key(obj) == key(own) for obj in complete):
             found = self.kubectl.items("get", "namespace", self.namespace, "--ignore-not-found")
             # One that somebody else made stays theirs.
             if not found or is_ours(found[0]):
-                own = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}}
                 complete.insert(0, own)
         return complete
 
-    def look(self, objects: list[dict[str, Any]]) -> dict[tuple[str, str, str], dict[str, Any]]:
+    def look(self, objects: list[dict[str, Any]]) -> dict[Key, dict[str, Any]]:
         """Return those of the objects that exist, by key."""
+        if not objects:
+            return {}
         listed = self.kubectl.items(
             "get", "--ignore-not-found", "--show-managed-fields", "-f", "-", stdin=as_list(objects)
         )
         return {key(obj): obj for obj in listed}
 
-    def trial(self, objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return what the API would make of the objects, without doing it.
+    def trial(self, objects: list[dict[str, Any]]) -> dict[Key, dict[str, Any]]:
+        """Return what the API would make of the objects, by key, without doing it.
 
-        What belongs into a namespace that is not there yet is tried in the default one.
+        What belongs into a namespace that is not there yet is tried in the default one, under a name that is free.
         """
+        if not objects:
+            return {}
         coming = {obj["metadata"]["name"] for obj in objects if obj["kind"] == "Namespace"}
         if coming:
             there = self.kubectl.items("get", "namespaces")
             coming -= {obj["metadata"]["name"] for obj in there}
-        defined = {obj["spec"]["names"]["kind"] for obj in objects if obj["kind"] == "CustomResourceDefinition"}
-        tried = copy.deepcopy([obj for obj in objects if obj["kind"] not in defined])
-        for obj in tried:
-            if obj["metadata"].get("namespace") in coming:
-                obj["metadata"]["namespace"] = "default"
-        results = self.kubectl.apply(tried, dry_run=True)
-        if coming:
-            for wanted, result in zip([obj for obj in objects if obj["kind"] not in defined], results):
-                if "namespace" in wanted["metadata"]:
-                    result["metadata"]["namespace"] = wanted["metadata"]["namespace"]
-        return results
+        tried = copy.deepcopy(objects)
+        moved = [obj for obj in tried if obj["metadata"].get("namespace") in coming]
+        for obj in moved:
+            obj["metadata"]["namespace"] = "default"
+        taken = self.look(moved)
+        for obj in moved:
+            if key(obj) in taken:
+                obj["metadata"]["name"] = f"{obj['metadata']['name'][:40]}-kubestrap-trial"
+        results = self.kubectl.apply(tried, dry_run=True, force=True)
+        for wanted, result in zip(objects, results):
+            if "namespace" in wanted["metadata"]:
+                result["metadata"].update(namespace=wanted["metadata"]["namespace"], name=wanted["metadata"]["name"])
+        return {key(wanted): result for wanted, result in zip(objects, results)}
 
     def converge(self, objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Apply what differs; return all objects, complete."""
+        """Apply what differs; return all objects, complete.
+
+        Raises:
+            KubectlError: when the API refuses something; `applied` says what it has taken before.
+        """
         wanted = self.complete(objects)
-        if not wanted:
-            return []
-        before = self.look([obj for obj in wanted if not self._unknown_kind(obj, wanted)])
-        after = {key(obj): obj for obj in self.trial(wanted)}
-        for obj in wanted:
-            was, will = before.get(key(obj)), after.get(key(obj), obj)
+        self._each_once(wanted)
+        definitions = _definitions(wanted)
+        custom = [obj for obj in wanted if key(obj)[:2] in definitions]
+        before = self.look([obj for obj in wanted if self.discovery.namespaced(obj) is not None])
+        ready = self._compare([obj for obj in wanted if obj not in custom], before)
+        noted = {entry["after_header"] for entry in self.changes.diff}
+        # What its definition brings is judged when that is there: here the API may know the kind, and not the field.
+        later = [
+            obj for obj in custom if self.discovery.namespaced(obj) is None or label(definitions[key(obj)[:2]]) in noted
+        ]
+        ready += self._compare([obj for obj in custom if obj not in later], before)
+        if self.changes.module.check_mode:
+            for obj in later:
+                if key(obj) not in before:
+                    self.changes.note(label(obj), before="", after=as_text(obj))
+            return wanted
+        if self.changes or later:
+            self._apply([obj for obj in ready if obj["kind"] in GROUNDS])
+            ready += self._after_definitions(later, before)
+        if self.changes:
+            self._apply([obj for obj in ready if obj["kind"] not in GROUNDS])
+        return wanted
+
+    def _compare(self, objects: list[dict[str, Any]], before: dict[Key, dict[str, Any]]) -> list[dict[str, Any]]:
+        """Note what would change; return the objects without the fields that are left to others."""
+        after = self.trial(objects)
+        result = []
+        again = []
+        for obj in objects:
+            was, will = before.get(key(obj)), after[key(obj)]
+            found = conflicts(was, will, obj, own=FIELD_MANAGER) if was else []
+            self.left += [(obj, one.path, one.manager, one.value) for one in found]
+            kept = without(obj, found)
+            result.append(kept)
+            if found:
+                again.append(kept)
+        after.update(self.trial(again))
+        for obj in result:
+            was, will = before.get(key(obj)), after[key(obj)]
             if was is None:
                 self.changes.note(label(obj), before="", after=as_text(will))
             elif substance(was) != substance(will) or (has_fields(obj) and not is_ours(was)):
                 self.changes.note(label(obj), before=as_text(was), after=as_text(will))
-        if self.changes and not self.changes.module.check_mode:
-            first = [obj for obj in wanted if obj["kind"] in ("Namespace", "CustomResourceDefinition")]
-            rest = [obj for obj in wanted if obj not in first]
-            definitions = [
-                f"crd/{obj['metadata']['name']}" for obj in first if obj["kind"] == "CustomResourceDefinition"
-            ]
-            if first:
-                self.kubectl.apply(first)
-            if definitions:
-                self.kubectl.run("wait", "--for=condition=Established", "--timeout=60s", *definitions, timeout=90)
-            if rest:
-                self.kubectl.apply(rest)
-        return wanted
+        return result
 
-    def _unknown_kind(self, obj: dict[str, Any], wanted: list[dict[str, Any]]) -> bool:
-        """Tell whether the API learns this object's kind only from a definition among the objects."""
-        definitions = {
-            other["spec"]["names"]["kind"]: other["metadata"]["name"]
-            for other in wanted
-            if other["kind"] == "CustomResourceDefinition"
-        }
-        if obj["kind"] not in definitions:
-            return False
-        return not self.kubectl.items("get", "crd", definitions[obj["kind"]], "--ignore-not-found")
+    def _apply(self, objects: list[dict[str, Any]]) -> None:
+        if objects:
+            # What another manager holds was taken out: what is left to take over is what a person did by hand.
+            self.kubectl.apply(objects, force=True)
+            self.applied += [label(obj) for obj in objects]
+        definitions = [f"crd/{obj['metadata']['name']}" for obj in objects if obj["kind"] == GROUNDS[1]]
+        if definitions:
+            self.kubectl.run("wait", "--for=condition=Established", "--timeout=60s", *definitions, timeout=90)
+
+    def _after_definitions(
+        self, objects: list[dict[str, Any]], before: dict[Key, dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """Judge what the API did not know before; it may need a moment until it does."""
+        deadline = time.monotonic() + SECONDS_FOR_DEFINITIONS
+        while True:
+            try:
+                return self._compare(objects, before)
+            except KubectlError as error:
+                unknown = any(text in str(error) for text in ("no matches for kind", "not declared in schema"))
+                if not unknown or time.monotonic() > deadline:
+                    raise
+            time.sleep(1)
+
+    def _each_once(self, objects: list[dict[str, Any]]) -> None:
+        seen: set[Key] = set()
+        for obj in objects:
+            if key(obj) in seen:
+                raise KubectlError(f"{label(obj)} is there twice; one of the two has to go")
+            seen.add(key(obj))
+
+
+def _definitions(objects: list[dict[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return the definitions among objects by the group and the kind that they define."""
+    return {
+        (spec.get("group", ""), (spec.get("names") or {}).get("kind", "")): obj
+        for obj in objects
+        for spec in [obj.get("spec") or {}]
+        if obj["kind"] == "CustomResourceDefinition"
+    }
+
+
+def findings(
+    left: list[tuple[dict[str, Any], str, str, Any]], places: dict[Key, dict[str, Any]]
+) -> list[dict[str, str]]:
+    """Return a finding for each object of which fields were left to others."""
+    found = []
+    for obj, path, manager, value in left:
+        source = places.get(key(obj), {})
+        place = f" ({source['file']}:{source['lines'].get(path, 1)})" if source.get("file") else ""
+        shown = "" if obj["kind"] == "Secret" else f" at {json.dumps(value)}"
+        found.append(
+            {
+                "id": "field-of-another",
+                "severity": "warning",
+                "evidence": f"{label(obj)}: {path} was left{shown}, which {manager} set.",
+                "fix": f"Take {path} out of the manifest{place}, or end what {manager} does.",
+            }
+        )
+    return found
 
 
 def refused(
@@ -202,13 +352,17 @@ def refused(
 ) -> list[str]:
     """Return a line for each mistake for which the API refuses an object: where it stands, and what it is."""
     lines = []
-    # What others of the objects need to be tried at all.
-    grounds = [obj for obj in objects if obj["kind"] in ("Namespace", "CustomResourceDefinition")]
+    grounds = [obj for obj in objects if obj["kind"] in GROUNDS]
     for number, obj in enumerate(objects):
         trial = Apply(kubectl, None, namespace)
         around = [other for other in grounds if other is not obj]
         try:
-            trial.trial(trial.complete([*around, obj]))
+            known = {kind for one in around for kind in _definitions([one])}
+            complete = trial.complete([*around, obj])
+            # What the API learns only from a definition among them cannot be tried before.
+            trial.trial(
+                [one for one in complete if trial.discovery.namespaced(one) is not None or key(one)[:2] not in known]
+            )
         except KubectlError as error:
             source = sources[number] if number < len(sources) else {}
             lines += [f"{line} ({label(obj)})" for line in explain(str(error), obj, source)]
@@ -258,7 +412,10 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(
         argument_spec={
-            "objects": {"type": "list", "elements": "dict", "required": True},
+            "objects": {"type": "list", "elements": "dict", "default": []},
+            # Read by the action plugin, which gives the objects.
+            "manifests": {"type": "list", "elements": "str", "default": []},
+            "base": {"type": "str", "default": "."},
             "sources": {"type": "list", "elements": "dict", "default": []},
             "namespace": {"type": "str", "default": "default"},
             "wait_for_daemonset": {"type": "str", "default": ""},
@@ -269,26 +426,35 @@ def main() -> None:
     )
     changes = Changes(module)
     params = module.params
+    objects, sources, namespace = params["objects"], params["sources"], params["namespace"]
+
+    def fail(text: str) -> None:
+        module.fail_json(msg=hidden(text, objects), invocation={})
+
+    if not objects:
+        changes.exit(objects=[], findings=[], invocation={})
     kubectl = Kubectl(params["kubeconfig"])
     if module.check_mode and not kubectl.ready():
-        for obj in params["objects"]:
+        for obj in objects:
             changes.note(label(obj), before="", after=as_text(obj))
-        changes.exit(objects=[])
+        changes.exit(objects=[identity(obj) for obj in objects], findings=[], invocation={})
+    apply = Apply(kubectl, changes, namespace)
     try:
-        objects = Apply(kubectl, changes, params["namespace"]).converge(params["objects"])
+        complete = apply.converge(objects)
     except KubectlError as error:
-        if changes:
-            module.fail_json(msg=f"The cluster accepted the objects when they were tried, but not now: {error}")
         if not kubectl.ready():
-            module.fail_json(msg=f"The cluster does not answer: {error}")
-        lines = refused(kubectl, params["objects"], params["sources"], params["namespace"]) or [str(error)]
-        module.fail_json(msg="\n".join([*lines, "The cluster does not accept this. Nothing was changed."]))
+            fail(f"The cluster does not answer: {error}")
+        lines = refused(kubectl, objects, sources, namespace) or [str(error)]
+        done = f"Applied before: {', '.join(apply.applied)}. Nothing else" if apply.applied else "Nothing"
+        fail("\n".join([*lines, f"The cluster does not accept this. {done} was changed."]))
     try:
         if params["wait_for_daemonset"] and not module.check_mode:
             wait_for_daemonset(kubectl, params["wait_for_daemonset"], params["timeout"])
     except KubectlError as error:
-        module.fail_json(msg=str(error))
-    changes.exit(objects=[dict(zip(("kind", "namespace", "name"), key(obj))) for obj in objects])
+        fail(str(error))
+    # With the namespaces that the objects got, in case they named none.
+    places = dict(zip((key(obj) for obj in complete[len(complete) - len(objects) :]), sources))
+    changes.exit(objects=[identity(obj) for obj in complete], findings=findings(apply.left, places), invocation={})
 
 
 if __name__ == "__main__":

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import KubectlError
+from ansible_collections.kubestrap.cluster.plugins.modules.addons import INSIDE as KINDS_INSIDE
 from ansible_collections.kubestrap.cluster.plugins.modules.addons import AddonError, Addons
 
 Objects = list[dict[str, Any]]
+INSIDE = ",".join(KINDS_INSIDE)
 
 
 def obj(kind: str, name: str, *, addon: str = "", namespace: str = "", manager: str = "kubestrap") -> dict[str, Any]:
@@ -62,15 +64,16 @@ class Api:
         words = [word for word in arguments if not word.startswith("--")]
         return list(self.lists.get(words[1], self.labelled))
 
-    def apply(self, _objects: Objects, *, dry_run: bool) -> None:
+    def apply(self, _objects: Objects, *, dry_run: bool, force: bool) -> None:
         assert dry_run
+        assert force
         if self.webhook:
             raise KubectlError(self.webhook)
 
     def run(self, *arguments: str, stdin: str = "", timeout: int = 0) -> str:
         if "delete" in arguments:
             assert timeout
-            objects = [json.loads(document) for document in stdin.split("\n---\n")]
+            objects = [json.loads(document) for document in stdin.splitlines()]
             self.deleted += [(one["kind"], one["metadata"]["name"]) for one in objects]
         elif "patch" in arguments:
             self.patched.append(arguments)
@@ -86,7 +89,14 @@ def addons(api: Api, *, check_mode: bool = False) -> Addons:
 METALLB = [
     obj("Namespace", "metallb-system", addon="metallb"),
     obj("Deployment", "controller", addon="metallb", namespace="metallb-system"),
-    obj("CustomResourceDefinition", "ipaddresspools.metallb.io", addon="metallb"),
+    {
+        **obj("CustomResourceDefinition", "ipaddresspools.metallb.io", addon="metallb"),
+        "spec": {"names": {"kind": "IPAddressPool"}},
+    },
+    {
+        **obj("CustomResourceDefinition", "servicel2statuses.metallb.io", addon="metallb"),
+        "spec": {"names": {"kind": "ServiceL2Status"}},
+    },
     obj("ValidatingWebhookConfiguration", "metallb", addon="metallb"),
 ]
 
@@ -104,8 +114,33 @@ def test_removal_ends_with_what_tells_that_the_addon_is_there() -> None:
     assert [kind for kind, _ in api.deleted] == [
         "ValidatingWebhookConfiguration",
         "CustomResourceDefinition",
+        "CustomResourceDefinition",
         "Namespace",
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("IPAddressPool", "theirs"), ("ConfigMap", "settings"), ("Secret", "bgp"), ("Pod", "debug")]
+)
+def test_what_people_made_keeps_the_addon_and_the_finding_names_it(kind: str, name: str) -> None:
+    api = Api(METALLB)
+    theirs = obj(kind, name, namespace="metallb-system", manager="kubectl-create")
+    api.lists["ipaddresspools.metallb.io" if kind == "IPAddressPool" else INSIDE] = [theirs]
+    subject = addons(api)
+    assert subject.remove([]) == []
+    assert api.deleted == []
+    (finding,) = subject.findings
+    assert f"{kind} metallb-system/{name}" in finding["evidence"]
+
+
+def test_what_the_cluster_and_the_addon_made_does_not_keep_it() -> None:
+    api = Api(METALLB)
+    owned = obj("Pod", "controller-1", namespace="metallb-system", manager="kube-controller-manager")
+    owned["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet"}]
+    made = ["kube-root-ca.crt", "metallb-memberlist", "metallb-webhook-cert"]
+    api.lists[INSIDE] = [owned, *(obj("Secret", name, namespace="metallb-system") for name in made)]
+    api.lists["servicel2statuses.metallb.io"] = [obj("ServiceL2Status", "l2-1", namespace="metallb-system")]
+    assert addons(api).remove([]) == ["metallb"]
 
 
 def test_what_somebody_else_applied_stays() -> None:
