@@ -44,6 +44,9 @@ CLAIMS = {
         "multi-cloud / hybrid",
         "local image, `imagePullPolicy: Never`",
         "a node that was broken into",
+        "custom kinds with their definitions",
+        "an autoscaler's replicas",
+        "a Secret of the app's manifests",
     ),
     "What is yours stays": (
         "kubeconfig: another cluster's entries",
