@@ -1,7 +1,8 @@
 """Where playbooks and roles are: in the wheel, or in the checkout."""
 
+import sys
 import sysconfig
-from importlib.machinery import SourceFileLoader
+from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
@@ -30,10 +31,15 @@ def collection() -> Path:
 
 def collection_module(name: str) -> Any:
     """Return a module of the collection that also runs on this machine: one judge for the program and for Ansible."""
-    loader = SourceFileLoader(f"kubestrap_{name}", str(collection() / f"plugins/module_utils/{name}.py"))
-    module = ModuleType(loader.name)
-    loader.exec_module(module)
-    return module
+    place = collections_path()
+    package = ""
+    # Such modules import each other by the name that Ansible gives them. These packages are ours, whatever else of
+    # that name is installed.
+    for part in (*COLLECTION.parts, "plugins", "module_utils"):
+        place /= part
+        package = f"{package}.{part}".lstrip(".")
+        sys.modules.setdefault(package, ModuleType(package)).__dict__.setdefault("__path__", [str(place)])
+    return import_module(f"{package}.{name}")
 
 
 def programs_directory() -> Path:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import concurrent.futures
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.kubestrap.cluster.plugins.module_utils import kubernetes_yaml
 from ansible_collections.kubestrap.cluster.plugins.module_utils.addons import LABEL, POOL_NAMESPACE
 from ansible_collections.kubestrap.cluster.plugins.plugin_utils.upstream_manifest import containers, fetch
 
@@ -77,10 +77,10 @@ def fit(addon: str, objects: Objects, image_registry: str) -> Objects:
         for container in containers(obj):
             container["image"] = relocated(container["image"], image_registry)
         if obj["kind"] == "ConfigMap" and "helperPod.yaml" in obj.get("data", {}):
-            helper = yaml.safe_load(obj["data"]["helperPod.yaml"])
+            helper = kubernetes_yaml.load(obj["data"]["helperPod.yaml"])
             for container in containers(helper):
                 container["image"] = relocated(HELPER_IMAGE, image_registry)
-            obj["data"]["helperPod.yaml"] = yaml.safe_dump(helper, sort_keys=False)
+            obj["data"]["helperPod.yaml"] = kubernetes_yaml.dump(helper)
     return objects
 
 

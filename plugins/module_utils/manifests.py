@@ -8,13 +8,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import yaml
+from ansible_collections.kubestrap.cluster.plugins.module_utils import foreign_files, kubernetes_yaml
+from ansible_collections.kubestrap.cluster.plugins.module_utils.kubernetes_yaml import YamlError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-SUFFIXES = (".yaml", ".yml")
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+SUFFIXES = (".yaml", ".yml", ".json")
+# What only a cluster writes into metadata; an object with one of EXPORTED was read from a cluster.
+NOTES = frozenset(("uid", "resourceVersion", "managedFields", "creationTimestamp", "generation", "selfLink"))
+EXPORTED = frozenset(("uid", "resourceVersion", "managedFields"))
+NOTED_BESIDE = frozenset(
+    (
+        "kubectl.kubernetes.io/last-applied-configuration",
+        "deployment.kubernetes.io/revision",
+        "pv.kubernetes.io/bind-completed",
+        "pv.kubernetes.io/bound-by-controller",
+    )
+)
 
 
 class ManifestError(Exception):
@@ -45,9 +56,11 @@ def files(paths: Sequence[str], base: str | Path) -> list[Path]:
     for name in paths:
         path = Path(base) / Path(name).expanduser()
         if path.is_dir():
-            inside = sorted(entry for entry in path.iterdir() if entry.suffix in SUFFIXES)
+            if told := foreign_files.directory(path):
+                raise ManifestError(f"{path}: {told}")
+            inside = sorted(entry for entry in path.iterdir() if entry.suffix in SUFFIXES and entry.is_file())
             if not inside:
-                raise ManifestError(f"The directory {path} holds no *.yaml or *.yml file.")
+                raise ManifestError(f"The directory {path} holds no *.yaml, *.yml or *.json file.")
             found += inside
         elif path.is_file():
             found.append(path)
@@ -57,30 +70,53 @@ def files(paths: Sequence[str], base: str | Path) -> list[Path]:
 
 
 def read(path: Path) -> list[Manifest]:
-    """Return the objects of a file.
+    """Return the objects of a file, as kubectl reads them; those that were exported from a cluster without its notes.
 
     Raises:
-        ManifestError: when the file is no YAML, or a document is no Kubernetes object.
+        ManifestError: when the file is no YAML, a document is no Kubernetes object, or is one for another program.
     """
     try:
-        documents = list(_documents(path.read_text(encoding="utf-8")))
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ManifestError(f"{path}:{line}: this is not valid YAML: {error.problem}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ManifestError(f"{path}: this is not valid YAML: {error}.") from error
+        data = path.read_bytes()
     except OSError as error:
         raise ManifestError(f"{path}: cannot be read: {error.strerror}.") from error
+    try:
+        text = kubernetes_yaml.decode(data)
+    except YamlError as error:
+        raise ManifestError(f"{path}:{error.line}: {error}.") from error
+    try:
+        documents = kubernetes_yaml.load_all(text)
+    except YamlError as error:
+        if told := foreign_files.by_text(path, text, error.line):
+            raise ManifestError(f"{path}:{error.line}: {told}") from error
+        raise ManifestError(f"{path}:{error.line}: this is not valid YAML: {error}.") from error
     found = []
-    for document, node in documents:
-        for obj, place in _objects(document, node):
-            line = place.start_mark.line + 1
-            if missing := _missing(obj):
-                raise ManifestError(f"{path}:{line}: this is no Kubernetes object: {missing} is missing.")
+    for document in documents:
+        for obj, step in _objects(document.value):
             # The schemas in a definition are long, and nobody writes them by hand.
-            fields = () if obj["kind"] == "CustomResourceDefinition" else _lines(place, "")
-            found.append(Manifest(obj, str(path), {"": line, **dict(fields)}))
+            short = isinstance(obj, dict) and obj.get("kind") == "CustomResourceDefinition"
+            lines = document.lines(*step)
+            line = lines[""]
+            told = "" if isinstance(obj, dict) else foreign_files.by_text(path, text, line)
+            if told := told or foreign_files.by_content(path, obj):
+                raise ManifestError(f"{path}:{line}: {told}")
+            if missing := _missing(obj):
+                raise ManifestError(f"{path}:{line}: this is no Kubernetes object: {missing}.")
+            found.append(Manifest(without_notes(obj), str(path), {"": line} if short else lines))
     return found
+
+
+def without_notes(obj: dict[str, Any]) -> dict[str, Any]:
+    """Return an object without what a cluster noted in it, such as `kubectl get -o yaml` prints."""
+    metadata = {name: value for name, value in obj["metadata"].items() if name not in NOTES}
+    bare = {**obj, "metadata": metadata}
+    if EXPORTED.isdisjoint(name for name, value in obj["metadata"].items() if value):
+        return bare
+    bare.pop("status", None)
+    if annotations := {k: v for k, v in (metadata.get("annotations") or {}).items() if k not in NOTED_BESIDE}:
+        metadata["annotations"] = annotations
+    else:
+        metadata.pop("annotations", None)
+    return bare
 
 
 def local_images(manifests: Sequence[Manifest]) -> dict[str, str]:
@@ -107,44 +143,30 @@ def _never_pulled(value: Any, path: str) -> Iterator[tuple[str, str]]:
             yield from _never_pulled(inside, f"{path}[{number}]")
 
 
-def _documents(text: str) -> Iterator[tuple[Any, yaml.Node]]:
-    loader = LOADER(text)
-    try:
-        while loader.check_node():
-            node = loader.get_node()
-            yield loader.construct_document(node), node
-    finally:
-        loader.dispose()
-
-
-def _objects(document: Any, node: yaml.Node) -> Iterator[tuple[Any, yaml.Node]]:
-    """Return the object of a document, or those of a List; nothing of an empty document."""
-    if document is None:
+def _objects(document: Any) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+    """Return the object of a document, or those of a list, each with the way to it."""
+    if not isinstance(document, dict) or not str(document.get("kind", "")).endswith("List") or "items" not in document:
+        yield document, ()
         return
-    if isinstance(document, dict) and document.get("kind") == "List":
-        items = next((value for key, value in node.value if key.value == "items"), None)
-        yield from zip(document.get("items") or [], items.value if items else [])
-    else:
-        yield document, node
-
-
-def _lines(node: yaml.Node, path: str) -> Iterator[tuple[str, int]]:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            inside = f"{path}.{key.value}" if path else str(key.value)
-            yield inside, key.start_mark.line + 1
-            yield from _lines(value, inside)
-    elif isinstance(node, yaml.SequenceNode):
-        for number, value in enumerate(node.value):
-            inside = f"{path}[{number}]"
-            yield inside, value.start_mark.line + 1
-            yield from _lines(value, inside)
+    # Items of a list that names their kind need not name it.
+    named = {"apiVersion": document.get("apiVersion"), "kind": document["kind"].removesuffix("List")}
+    for number, item in enumerate(document["items"] or []):
+        bare = isinstance(item, dict) and named["kind"] and not item.get("kind") and not item.get("apiVersion")
+        yield ({**named, **item} if bare else item), ("items", number)
 
 
 def _missing(obj: Any) -> str:
     if not isinstance(obj, dict):
-        return "everything from apiVersion on"
+        return "everything from apiVersion on is missing"
     for name in ("apiVersion", "kind", "metadata"):
         if not obj.get(name):
-            return name
-    return "" if isinstance(obj["metadata"], dict) and obj["metadata"].get("name") else "metadata.name"
+            return f"{name} is missing"
+    metadata = obj["metadata"]
+    if isinstance(metadata, dict) and metadata.get("generateName") and not metadata.get("name"):
+        return "metadata.name is missing; with generateName every run would make another one"
+    if not isinstance(metadata, dict) or metadata.get("name") in (None, ""):
+        return "metadata.name is missing"
+    texts = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "metadata.name": metadata["name"]}
+    texts["metadata.namespace"] = metadata.get("namespace") or ""
+    wrong = next((name for name, value in texts.items() if not isinstance(value, str)), "")
+    return f"{wrong} is no text; write it in quotes" if wrong else ""

@@ -25,7 +25,7 @@ options:
     default: []
   manifests:
     description:
-      - Kubernetes manifests, as files or directories of *.yaml and *.yml. The images of their containers with
+      - Kubernetes manifests, as files or directories of *.yaml, *.yml and *.json. The images of their containers with
         C(imagePullPolicy Never) are brought too.
     type: list
     elements: str

@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleActionFail
-from ansible_collections.kubestrap.cluster.plugins.module_utils import download
-
-# The one written in C is ten times as fast, and not everywhere.
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from ansible_collections.kubestrap.cluster.plugins.module_utils import download, kubernetes_yaml
 
 # Bytes; the largest of them has some 100,000.
 MOST = 16 * 1024 * 1024
@@ -36,7 +32,7 @@ def fetch(url: str, sha256: str, *, what: str, variable: str) -> list[dict[str, 
             f"{what}'s manifest cannot be had: {error} Nothing was applied. The operator's machine downloads it; "
             f"{variable} says where from and what its digest is."
         ) from error
-    return [document for document in yaml.load_all(content, LOADER) if document]
+    return [document.value for document in kubernetes_yaml.load_all(kubernetes_yaml.decode(content))]
 
 
 def containers(obj: dict[str, Any]) -> Iterator[dict[str, Any]]:
