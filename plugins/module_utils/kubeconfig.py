@@ -26,6 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
+from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import sync_directory
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -154,6 +156,8 @@ class View:
         Raises:
             KubeconfigError: when it is no kubeconfig.
         """
+        # Nothing but comments, for example.
+        data = {} if data in (None, "") else data
         if not isinstance(data, dict) or data.get("kind", "Config") not in ("", "Config"):
             raise KubeconfigError(f"{path} is not a kubeconfig and was left alone: repair or move it.")
         view = cls(current=_text(data.get("current-context")))
@@ -589,11 +593,7 @@ def write(path: str, text: str) -> None:
         with suppress(FileNotFoundError):
             temporary.unlink()
     with suppress(OSError):
-        directory = os.open(target.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        sync_directory(target.parent)
 
 
 def _takes_its_place(temporary: Path, target: Path) -> bool:

@@ -219,8 +219,10 @@ def test_what_is_there_stays_as_kubectl_reads_it_and_to_the_byte(tmp_path: Path,
         FOREIGN.replace("\n", "\r\n"),
         "---\nkind: Config",
         '"users":\n- {name: a, user: {}}\n',
+        "# mine, empty\n",
+        "\ufeffapiVersion: v1\nkind: Config\nusers: null\n",
     ],
-    ids=["json", "flow", "indented", "crlf", "no-newline", "quoted-key"],
+    ids=["json", "flow", "indented", "crlf", "no-newline", "quoted-key", "comment", "bom"],
 )
 def test_forms_of_writing(tmp_path: Path, text: str) -> None:
     path = written(tmp_path / "config", text)
