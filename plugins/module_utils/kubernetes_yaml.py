@@ -235,7 +235,7 @@ def _document(text: str, above: int) -> Iterator[Document]:
         finally:
             if hasattr(loader, "dispose"):
                 loader.dispose()
-        value = _Reading(text).value(node)
+        value = _Reading(text, above).value(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise YamlError(str(error.problem), (mark.line if mark else 0) + 1 + above) from error
@@ -253,8 +253,9 @@ def _document(text: str, above: int) -> Iterator[Document]:
 class _Reading:
     """One document on its way from nodes to values."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, above: int) -> None:
         self.text = text
+        self.above = above
         self.open: set[int] = set()
         self.seen: set[int] = set()
         self.count = self.again = self.repeated = 0
@@ -297,7 +298,8 @@ class _Reading:
                 raise YamlError("a key cannot be a list or a mapping; put it in quotes", line)
             name = key_text(self.scalar(key), line)
             if name in lines:
-                raise YamlError(f"the key {name} is there twice, in lines {lines[name]} and {line}", line)
+                both = f"lines {lines[name] + self.above} and {line + self.above}"
+                raise YamlError(f"the key {name} is there twice, in {both}", line)
             lines[name] = line
             found[name] = self.value(value)
         return found

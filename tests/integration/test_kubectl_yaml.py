@@ -78,6 +78,15 @@ def ours(data: bytes) -> list[Any] | None:
     return flat
 
 
+def twice(data: bytes) -> bool:
+    """Tell whether we refuse it because a key is there twice."""
+    try:
+        load_all(decode(data))
+    except YamlError as error:
+        return "is there twice" in str(error)
+    return False
+
+
 def same(value: Any) -> Any:
     """What two readings are compared by: the numbers of JSON as Go has them, and no empty annotations."""
     if isinstance(value, dict):
@@ -110,6 +119,9 @@ def test_published_manifests_are_read_as_kubectl_reads_them(kubectl: str) -> Non
         count += len(wanted)
         projects.add(str(path).partition("@")[0])
         found = ours(data)
+        # Refused on purpose: kubectl takes the last one without a word.
+        if found is None and twice(data):
+            continue
         if found is None or same(found) != same(wanted):
             differing.append(str(path))
     assert differing == []

@@ -106,12 +106,17 @@ def test_json_is_read_one_object_after_the_other() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["# c\na: 1\nb: 2\na: 3\n", '{\n"a": 1,\n\n"a": 2}', "a: 1\n---\n\n---\ntrue: 1\non: 2\n"]
+    ("text", "first", "second"),
+    [
+        ("# c\na: 1\nb: 2\na: 3\n", 2, 4),
+        ('{\n"a": 1,\n\n"a": 2}', 2, 4),
+        ("a: 1\n---\n\n---\ntrue: 1\non: 2\n", 5, 6),
+    ],
 )
-def test_a_key_that_is_there_twice_is_told_with_both_lines(text: str) -> None:
-    with pytest.raises(YamlError, match=r"the key (a|true) is there twice, in lines 2 and 4|lines 1 and 2") as error:
+def test_a_key_that_is_there_twice_is_told_with_both_lines(text: str, first: int, second: int) -> None:
+    with pytest.raises(YamlError, match=rf"the key (a|true) is there twice, in lines {first} and {second}") as error:
         load_all(text)
-    assert error.value.line in (4, 6)
+    assert error.value.line == second
 
 
 def test_encodings_are_read_by_their_mark() -> None:
