@@ -45,6 +45,8 @@ class App:
     namespace: str = ""
     note: str = ""
     """What to know about an app that runs."""
+    state: str = ""
+    """What is true instead, where "running" is not: that nothing in it runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,6 +244,7 @@ def _app(item: Mapping[str, Any]) -> App:
         urls=_texts(item.get("urls")),
         namespace=str(item.get("namespace") or ""),
         note=str(item.get("note") or ""),
+        state=str(item.get("state") or ""),
     )
 
 

@@ -117,10 +117,10 @@ def _app(summary: Summary) -> Iterator[str]:
     yield ""
     for url in app.urls:
         yield f"App  {url}"
+    if app.ok and not app.urls:
+        yield f"App  {app.state or 'running; no Service makes it reachable from outside'}"
     if app.ok and app.note:
         yield f"     {app.note}"
-    if app.ok and not app.urls:
-        yield "App  running; no Service makes it reachable from outside"
     # A failed step of the app role has said it already.
     if not app.ok and not any(failure.stage == APP for failure in summary.failures):
         yield f"App  {app.cause}"

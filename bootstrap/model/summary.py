@@ -115,6 +115,7 @@ class Summary:
                 "evidence": list(self.app.evidence),
                 "namespace": self.app.namespace,
                 "note": self.app.note,
+                "state": self.app.state,
             },
             "kubectl": self.kubectl,
             "errors": list(self.errors),

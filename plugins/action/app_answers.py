@@ -6,7 +6,7 @@ from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-from ansible_collections.kubestrap.cluster.plugins.modules.app_answers import silent
+from ansible_collections.kubestrap.cluster.plugins.modules.app_answers import ask_all, with_remark
 
 # The app runs already, and its address is a matter of moments; the host has more patience.
 HERE_SECONDS = 5
@@ -22,16 +22,19 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         app: dict[str, Any] = dict(self._task.args["app"])
         outside = boolean(self._task.args.get("outside", True))
-        if outside and not silent(app["urls"], HERE_SECONDS):
+        answers = ask_all(app["urls"], HERE_SECONDS) if outside else None
+        if answers is not None and not answers.silent:
+            with_remark(app, answers.remark())
             return {"changed": False, "app": app}
         result = self._execute_module(module_args=dict(self._task.args), task_vars=task_vars)
         if result.get("failed") or not result.get("app", {}).get("ok"):
             return result
-        here = silent(app["urls"], 0) if outside else {}
+        here = ask_all(app["urls"], 0).silent if outside else {}
         if here:
             host = (task_vars or {}).get("inventory_hostname", "the control plane")
-            result["app"]["note"] = (
+            with_remark(
+                result["app"],
                 f"answers when asked on {host}, but {len(here)} of {len(app['urls'])} addresses do not answer to this "
-                f"machine ({next(iter(here.values()))}): is a bastion or a firewall in between?"
+                f"machine ({next(iter(here.values()))}): is a bastion or a firewall in between?",
             )
         return result

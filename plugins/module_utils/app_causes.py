@@ -10,6 +10,7 @@ import socket
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.kubestrap.cluster.plugins.module_utils.app_view import (
+    JOB,
     AppView,
     as_selector,
     name_of,
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 # the certain ones. Some pass within seconds: a controller that has not come round yet, an app that opens its port. Some
 # within half a minute: a registry that starts, a node that becomes Ready. Some look like a slow start all the time.
 CERTAIN, SOON, LATER, NEVER = 0, 5, 30, 10**9
+# An init container may have work to do; nobody looks at a screen for five minutes for one that waits.
+INIT = 120
+LAST_LINES = 5
 # Kubernetes restarts a crashed container at once, then after 10 s, 20 s ...: by now it crashed with every chance.
 CRASHES = 3
 # What a registry says of an image it does not have, and of one it does not give to everybody.
@@ -54,10 +58,14 @@ def examine(app: AppView, workloads: list[dict[str, Any]]) -> bool:
     Raises:
         CauseError: with what stands in the way.
     """
+    for workload in workloads:
+        if workload["kind"] == "DaemonSet" and noticed(workload) and not wanted(workload):
+            raise CauseError(f"{name_of(workload)} runs nowhere: {_why_nowhere(app, workload)}.", patience=SOON)
     waiting = [workload for workload in workloads if not rolled_out(workload)]
     for workload in waiting:
         examine_workload(app, workload)
-    if waiting:
+    unfinished = [job for job in app.of_kind(JOB) if not examine_job(app, job)]
+    if waiting or unfinished:
         return False
     for service in app.of_kind("Service"):
         examine_service(app, service, workloads)
@@ -75,6 +83,58 @@ def examine_workload(app: AppView, workload: dict[str, Any]) -> None:
         examine_pod(app, pod)
     if len(pods) < wanted(workload):
         _examine_creation(app, workload)
+
+
+def examine_job(app: AppView, job: dict[str, Any]) -> bool:
+    """Tell whether a Job is complete.
+
+    Raises:
+        CauseError: when it failed, or one of its pods cannot run.
+    """
+    if (
+        condition(job, "Complete").get("status") == "True"
+        or condition(job, "SuccessCriteriaMet").get("status") == "True"
+    ):
+        return True
+    pods = app.job_pods(job)
+    failed = condition(job, "Failed")
+    if failed.get("status") == "True":
+        reason = f"{failed.get('message') or failed.get('reason') or 'it gave up'}"
+        cause, evidence = _why_failed(app, pods)
+        raise CauseError(f"Job {job['metadata']['name']} failed: {cause or _short(reason)}.", [reason, *evidence])
+    for pod in pods:
+        if pod.get("status", {}).get("phase") not in ("Failed", "Succeeded"):
+            examine_pod(app, pod)
+    return False
+
+
+def _why_failed(app: AppView, pods: list[dict[str, Any]]) -> tuple[str, list[str]]:
+    """Return why the last failed pod of a Job ended, and its last lines."""
+    for pod in reversed(pods):
+        status = pod.get("status", {})
+        for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
+            end = container.get("state", {}).get("terminated") or {}
+            if end.get("exitCode", 0) == 0 and end.get("reason") not in NEVER_STARTED:
+                continue
+            whose = f"container {container['name']} of pod {pod['metadata']['name']}"
+            if end.get("reason") in NEVER_STARTED:
+                return f"{whose} cannot start: {_short(_last_part(end.get('message'), 3))}", [end.get("message", "")]
+            why = "it needs more memory than its limit" if end.get("reason") == "OOMKilled" else ""
+            lines = app.log(pod, container["name"], previous=False) or ["It wrote nothing."]
+            return f"{whose} ended with {why or 'exit code ' + str(end['exitCode'])}", lines
+    return "", []
+
+
+def _why_nowhere(app: AppView, workload: dict[str, Any]) -> str:
+    """Return why no node takes a pod of a DaemonSet, in words."""
+    template = workload["spec"]["template"]
+    selector = template["spec"].get("nodeSelector") or {}
+    nodes = app.nodes()
+    if selector and not any(selector.items() <= (one["metadata"].get("labels") or {}).items() for one in nodes):
+        return f"no node matches {as_selector(selector)}"
+    reasons = {why: node["metadata"]["name"] for node in nodes for why, _ in [why_not_on(node, template, [])] if why}
+    told = [f"{name} {why}" for why, name in reasons.items()]
+    return "; ".join(told[:SHOWN_NODES]) or "no node matches its nodeAffinity"
 
 
 def _examine_creation(app: AppView, workload: dict[str, Any]) -> None:
@@ -116,6 +176,13 @@ def examine_pod(app: AppView, pod: dict[str, Any]) -> None:
     status = pod.get("status", {})
     for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
         _examine_container(app, pod, node, container)
+    for container in _waiting_init_containers(pod):
+        lines = app.log(pod, container["name"], previous=False)
+        raise CauseError(
+            f"Pod {name} waits for its init container {container['name']}, which runs and does not end.",
+            lines[-LAST_LINES:] or ["It wrote nothing."],
+            patience=INIT,
+        )
     for message in app.events(pod, "FailedMount", "FailedAttachVolume")[-1:]:
         raise CauseError(f"Pod {name} cannot mount its volumes: {_last_part(message, 2)}.", [message], patience=LATER)
     for message in app.events(pod, "FailedCreatePodSandBox")[-1:]:
@@ -128,6 +195,18 @@ def examine_pod(app: AppView, pod: dict[str, Any]) -> None:
             [*_probes(pod, f"{probe.lower()}Probe"), *_last_words(app, pod)],
             patience=NEVER,
         )
+
+
+def _waiting_init_containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the init containers that run, but for those that are meant to stay (sidecars)."""
+    stay = {
+        one["name"] for one in pod["spec"].get("initContainers") or [] if one.get("restartPolicy", "Never") == "Always"
+    }
+    return [
+        container
+        for container in pod.get("status", {}).get("initContainerStatuses") or []
+        if "running" in container.get("state", {}) and container["name"] not in stay
+    ]
 
 
 def _examine_container(app: AppView, pod: dict[str, Any], node: str, container: dict[str, Any]) -> None:
@@ -149,7 +228,9 @@ def _examine_container(app: AppView, pod: dict[str, Any], node: str, container: 
         _examine_pull(app, image, node, message or reason)
     _examine_end(app, pod, container, whose)
     if reason in ("CreateContainerConfigError", "CreateContainerError", "RunContainerError"):
-        raise CauseError(f"{whose} cannot start: {_short(_last_part(message, 2) or reason)}.", [message])
+        # Whose container it is stands in brackets behind the kubelet's reason.
+        told = re.sub(r'\s*\(pod: "[^"]*", container: [^)]*\)$', "", message)
+        raise CauseError(f"{whose} cannot start: {_short(_last_part(told, 2) or reason)}.", [message])
 
 
 def _examine_pull(app: AppView, image: str, node: str, message: str) -> None:
@@ -353,6 +434,13 @@ def examine_service(app: AppView, service: dict[str, Any], workloads: list[dict[
     endpoints = app.endpoints(service)
     if not endpoints:
         selected = app.selected(service)
+        resting = [
+            one for one in workloads if one["metadata"]["namespace"] == service["metadata"]["namespace"]
+            and selector.items() <= _labels(one).items() and not wanted(one)
+        ]  # fmt: skip
+        if not selected and resting:
+            names = " and ".join(map(name_of, resting))
+            raise CauseError(f"{names} asks for 0 replicas, so Service {name} leads nowhere.", patience=SOON)
         if not selected:
             space = service["metadata"]["namespace"]
             near = [one for one in workloads if one["metadata"]["namespace"] == space]
@@ -374,16 +462,18 @@ def examine_service(app: AppView, service: dict[str, Any], workloads: list[dict[
         )
     if not app.reaches_pods:
         return
-    refused = [f"{address}:{port}" for address, port in endpoints if not listens(address, port)]
-    if len(refused) == len(endpoints):
+    refused = [(address, port) for address, port in endpoints if not listens(address, port)]
+    # Each port on its own: one that answers says nothing about the next.
+    dead = sorted({port for _, port in endpoints} - {port for _, port in set(endpoints) - set(refused)})
+    if dead:
         selected = app.selected(service)
-        numbers = ", ".join(map(str, sorted({port for _, port in endpoints})))
+        numbers = ", ".join(map(str, dead))
         # A pod that passed a readiness probe has started, whatever it listens on.
         probed = all(any("readinessProbe" in one for one in pod["spec"]["containers"]) for pod in selected)
         raise CauseError(
             f"Nothing listens on port {numbers} in the pods behind Service {name}.",
             [
-                f"Tried: {', '.join(refused)}",
+                f"Tried: {', '.join(f'{address}:{port}' for address, port in refused if port in dead)}",
                 _declared(selected),
                 "Correct targetPort of the Service to the port the app listens on.",
             ],

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import Kubectl
 
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
+JOB = "Job"
+SERVES_NETWORK_POLICY = ("calico-node", "cilium", "kube-router", "weave-net", "antrea-agent")
 REVISION = "deployment.kubernetes.io/revision"
 GENERATION = "deprecated.daemonset.template.generation"
 LOG_LINES = 15
@@ -99,6 +101,24 @@ class AppView:
             return self.kubectl.run(f"--namespace={pod['metadata']['namespace']}", *arguments).splitlines()
         except KubectlError:
             return []
+
+    def job_pods(self, job: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return the pods of a Job, the failed ones too, newest last."""
+        name = f"--selector=batch.kubernetes.io/job-name={job['metadata']['name']}"
+        pods = self.near(job, "get", "pods", name)
+        return sorted(pods, key=lambda pod: pod["metadata"].get("creationTimestamp", ""))
+
+    def without_effect(self) -> list[str]:
+        """Return a sentence for each kind of object that this cluster takes and nothing in it acts on."""
+        told = []
+        kinds = {(obj["apiVersion"].partition("/")[0], obj["kind"]) for obj in self.objects}
+        if ("networking.k8s.io", "NetworkPolicy") in kinds:
+            networks = {one["metadata"]["name"] for one in self.kubectl.items("get", "daemonsets", "--all-namespaces")}
+            if "kube-flannel-ds" in networks and not networks & set(SERVES_NETWORK_POLICY):
+                told.append("flannel enforces no NetworkPolicy: all pods reach each other")
+        if ("networking.k8s.io", "Ingress") in kinds and not self.kubectl.items("get", "ingressclasses"):
+            told.append("nothing in this cluster serves Ingress: install an ingress controller, or use a Service")
+        return told
 
     def nodes(self) -> list[dict[str, Any]]:
         """Return all nodes."""

@@ -40,46 +40,94 @@ app:
 """
 
 import http.client
+import socket
+import ssl
 import time
-import urllib.error
-import urllib.request
+import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from http import HTTPStatus
+from typing import Any, NamedTuple
 
 from ansible.module_utils.basic import AnsibleModule
 
-# The cluster's addresses are near; a proxy for the internet would not know them.
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-SERVER_ERROR = 500
 TRY_SECONDS = 5
+NO_HTTP = "accepts connections on TCP, but speaks no HTTP"
 
 
-def problem(url: str) -> str:
-    """Return why an address does not answer, empty when it does (even if it answers "not found" or no HTTP at all)."""
+class Answer(NamedTuple):
+    """What an address said: why it is silent (empty when it is not), and what to know of an answer."""
+
+    silent: str = ""
+    remark: str = ""
+    final: bool = True
+
+
+class Answers(NamedTuple):
+    """What all of them said, by address: those that are silent and why, and what to know of the others."""
+
+    silent: dict[str, str]
+    remarks: dict[str, str]
+
+    def remark(self) -> str:
+        """Return the remarks as one text; what all say is said once."""
+        told: dict[str, list[str]] = {}
+        for url, text in self.remarks.items():
+            told.setdefault(text, []).append(url)
+        return "; ".join(f"{', '.join(urls)} {text}" for text, urls in told.items())
+
+
+def ask(url: str) -> Answer:
+    """Ask an address once. Whoever takes the connection is there: any status is an answer, no HTTP at all as well.
+
+    No proxy: the cluster's addresses are near. No redirect is followed, because it leads to a third place, and no
+    certificate judged, because it is the app's own matter.
+    """
+    parts = urllib.parse.urlsplit(url)
+    host = parts.hostname or ""
+    port = parts.port or {"http": http.client.HTTP_PORT, "https": http.client.HTTPS_PORT}[parts.scheme]
     try:
-        with DIRECT.open(url, timeout=TRY_SECONDS) as answer:
-            return "" if answer.status < SERVER_ERROR else f"HTTP {answer.status}"
-    except urllib.error.HTTPError as error:
-        return "" if error.code < SERVER_ERROR else f"HTTP {error.code}"
-    except http.client.HTTPException:
-        return ""
-    except urllib.error.URLError as error:
-        return str(error.reason)
+        taken = socket.create_connection((host, port), timeout=TRY_SECONDS)
     except OSError as error:
-        return str(error)
+        return Answer(silent=str(error), final=False)
+    connection = http.client.HTTPConnection(host, port, timeout=TRY_SECONDS)
+    connection.sock = taken
+    try:
+        if parts.scheme == "https":
+            context = ssl._create_unverified_context()  # noqa: S323, SLF001 - nothing is told to it or believed of it
+            connection.sock = context.wrap_socket(taken, server_hostname=host)
+        connection.request("GET", parts.path or "/")
+        response = connection.getresponse()
+    except (OSError, http.client.HTTPException):
+        return Answer(remark=NO_HTTP)
+    finally:
+        connection.close()
+    where = response.getheader("Location") or ""
+    if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return Answer(remark=f"answers with HTTP {response.status}: see the app's log", final=False)
+    redirect = HTTPStatus.MULTIPLE_CHOICES <= response.status < HTTPStatus.BAD_REQUEST and where
+    return Answer(remark=f"answers with HTTP {response.status} → {where}" if redirect else "")
 
 
-def silent(urls: list[str], timeout: float) -> dict[str, str]:
-    """Ask until all addresses have answered or the time is over; return those that have not, and why."""
+def ask_all(urls: list[str], timeout: float) -> Answers:
+    """Ask until all addresses have answered without a server's error, or so many seconds are over."""
     deadline = time.monotonic() + timeout
+    found: dict[str, Answer] = {}
     waiting = list(urls)
     with ThreadPoolExecutor(max_workers=8) as pool:
         while True:
-            found = {url: why for url, why in zip(waiting, pool.map(problem, waiting)) if why}
-            if not found or time.monotonic() >= deadline:
-                return found
-            waiting = list(found)
+            found.update(zip(waiting, pool.map(ask, waiting)))
+            waiting = [url for url in urls if not found[url].final]
+            if not waiting or time.monotonic() >= deadline:
+                return Answers(
+                    silent={url: found[url].silent for url in urls if found[url].silent},
+                    remarks={url: found[url].remark for url in urls if found[url].remark},
+                )
             time.sleep(0.5)
+
+
+def with_remark(app: dict[str, Any], text: str) -> None:
+    """Add something to know to what is known of an app."""
+    app["note"] = "; ".join(filter(None, [app.get("note"), text]))
 
 
 def main() -> None:
@@ -93,13 +141,14 @@ def main() -> None:
         supports_check_mode=True,
     )
     app: dict[str, Any] = dict(module.params["app"])
-    found = silent(app["urls"], module.params["timeout"])
-    if found:
+    answers = ask_all(app["urls"], module.params["timeout"])
+    with_remark(app, answers.remark())
+    if answers.silent:
         app["ok"] = False
-        app["evidence"] = [f"{url}: {why}" for url, why in found.items()]
+        app["evidence"] = [f"{url}: {why}" for url, why in answers.silent.items()]
         app["cause"] = (
-            f"The app runs, but {len(found)} of {len(app['urls'])} addresses do not answer, not even when asked on a "
-            "host of the cluster. Is a firewall between the nodes?"
+            f"The app runs, but {len(answers.silent)} of {len(app['urls'])} addresses take no connection, not even "
+            "when asked on a host of the cluster. Is a firewall between the nodes?"
         )
         module.fail_json(msg="\n".join([app["cause"], *app["evidence"]]), app=app)
     module.exit_json(changed=False, app=app)

@@ -50,18 +50,20 @@ EXAMPLES = r"""
 
 RETURN = r"""
 app:
-  description: C(ok), C(cause), C(evidence), C(urls) and C(namespace).
+  description: C(ok), C(cause), C(evidence), C(urls), C(namespace), C(note) and C(state).
   returned: always, but when there is nothing to look at
   type: dict
 """
 
 import json
+import re
 import time
 from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubestrap.cluster.plugins.module_utils.app_causes import CauseError, examine
 from ansible_collections.kubestrap.cluster.plugins.module_utils.app_view import (
+    JOB,
     WORKLOADS,
     AppView,
     name_of,
@@ -158,7 +160,9 @@ def wait(app: AppView, timeout: int) -> None:
                 return
         except CauseError as error:
             cause = error
-        before, progress = progress, [ready_and_new(workload) for workload in workloads]
+        # What an init container that works says is progress, too; one that waits says the same again.
+        said = sorted({re.sub(r"\d+", "", line) for line in cause.evidence}) if cause else []
+        before, progress = progress, [*map(ready_and_new, workloads), *said]
         now = time.monotonic()
         if progress != before:
             since = None
@@ -187,7 +191,7 @@ def unfinished(workloads: list[dict[str, Any]]) -> str:
         if not rolled_out(workload):
             ready, new = ready_and_new(workload)
             told.append(f"{name_of(workload)} has {ready} ready and {new} new of {wanted(workload)} replicas")
-    return "; ".join(told) or "its Services lead nowhere"
+    return "; ".join(told) or "its Jobs are not complete, or its Services lead nowhere"
 
 
 def still_serving(app: AppView) -> list[str]:
@@ -206,7 +210,7 @@ def still_serving(app: AppView) -> list[str]:
 
 def look(kubectl: Kubectl, verdict: dict[str, Any]) -> dict[str, Any]:
     """Return the verdict on what we once applied to a namespace, as it is now; empty when there is nothing of ours."""
-    kinds = ",".join([*(kind.lower() for kind in WORKLOADS), "service"])
+    kinds = ",".join([*(kind.lower() for kind in (*WORKLOADS, JOB)), "service", "ingress", "networkpolicy"])
     try:
         found = kubectl.items(f"--namespace={verdict['namespace']}", "get", kinds, "--show-managed-fields")
         objects = [obj for obj in found if is_ours(obj)]
@@ -219,7 +223,14 @@ def look(kubectl: Kubectl, verdict: dict[str, Any]) -> dict[str, Any]:
         return {"app": {**verdict, "cause": error.cause, "evidence": error.evidence}}
     except KubectlError as error:
         return {"app": {**verdict, "cause": f"The cluster does not answer: {error}"}}
-    return {"app": {**verdict, "ok": True}}
+    return {"app": {**verdict, "ok": True, **remarks(app)}}
+
+
+def remarks(app: AppView) -> dict[str, str]:
+    """Return what to know of an app with which nothing is wrong: what in it has no effect, or that nothing runs."""
+    runs = [*WORKLOADS, JOB, "CronJob", "Pod", "ReplicaSet", "Service"]
+    state = "" if any(obj["kind"] in runs for obj in app.objects) else "applied; nothing in it runs"
+    return {"state": state, "note": "; ".join(app.without_effect())}
 
 
 def main() -> None:
@@ -269,7 +280,7 @@ def main() -> None:
     except KubectlError as error:
         verdict.update(cause=f"The cluster did not answer while the app was rolled out: {error}")
         module.fail_json(msg=verdict["cause"], app=verdict)
-    verdict["ok"] = True
+    verdict.update(ok=True, **remarks(app))
     changes.exit(app=verdict)
 
 

@@ -62,6 +62,7 @@ CLAIMS = {
         "package repository away",
         "cri-dockerd damaged",
     ),
+    "Whether an app runs": ("verdicts that are true",),
     "Why an app does not answer": (
         "wrong image name",
         "image missing on one node",

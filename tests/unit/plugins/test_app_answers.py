@@ -1,5 +1,6 @@
 """Who is asked, and what is told about an app that does not answer to everybody."""
 
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -19,7 +20,9 @@ def server() -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.send_response(503 if self.path == "/broken" else 404)
+            self.send_response({"/broken": 503, "/login": 302}.get(self.path, 404))
+            if self.path == "/login":
+                self.send_header("Location", "http://127.0.0.1:1/elsewhere")
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
@@ -31,11 +34,42 @@ def server() -> Iterator[str]:
         one.shutdown()
 
 
+@pytest.fixture
+def quiet() -> Iterator[str]:
+    """A server that takes connections and says nothing, as a queue or a database does."""
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        yield f"127.0.0.1:{one.getsockname()[1]}"
+
+
 def test_silent_addresses_and_why(server: str) -> None:
-    found = app_answers.silent([server, f"{server}/broken", NOBODY], 0)
-    assert set(found) == {f"{server}/broken", NOBODY}
-    assert found[f"{server}/broken"] == "HTTP 503"
-    assert "refused" in found[NOBODY]
+    found = app_answers.ask_all([server, NOBODY], 0)
+    assert set(found.silent) == {NOBODY}
+    assert "refused" in found.silent[NOBODY]
+    assert found.remarks == {}
+
+
+def test_error_of_the_app_is_an_answer_and_is_told(server: str) -> None:
+    found = app_answers.ask_all([f"{server}/broken"], 0)
+    assert found.silent == {}
+    assert "HTTP 503" in found.remark()
+
+
+def test_redirect_to_a_third_place_is_an_answer_and_not_followed(server: str) -> None:
+    found = app_answers.ask_all([f"{server}/login"], 0)
+    assert found.silent == {}
+    assert "answers with HTTP 302 → http://127.0.0.1:1/elsewhere" in found.remark()
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_what_accepts_and_says_nothing(monkeypatch: pytest.MonkeyPatch, quiet: str, scheme: str) -> None:
+    monkeypatch.setattr(app_answers, "TRY_SECONDS", 0.3)
+    found = app_answers.ask_all([f"{scheme}://{quiet}"], 0)
+    assert (found.silent, found.remark()) == ({}, f"{scheme}://{quiet} {app_answers.NO_HTTP}")
+
+
+def test_what_all_say_is_said_once() -> None:
+    answers = app_answers.Answers(silent={}, remarks={"http://a": "is slow", "http://b": "is slow"})
+    assert answers.remark() == "http://a, http://b is slow"
 
 
 def run(

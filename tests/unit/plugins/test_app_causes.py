@@ -46,6 +46,12 @@ class FakeApp:
         assert newest
         return self._pods
 
+    def of_kind(self, *kinds: str) -> list[dict[str, Any]]:
+        return [obj for obj in self._found.get("objects", []) if obj["kind"] in kinds]
+
+    def job_pods(self, _job: dict[str, Any]) -> list[dict[str, Any]]:
+        return self._pods
+
     def selected(self, _service: dict[str, Any]) -> list[dict[str, Any]]:
         return self._pods
 
@@ -340,3 +346,122 @@ def test_pods_out_of_reach_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_service_for_something_else_than_tcp_is_not_judged() -> None:
     names = {**SERVICE, "spec": {"selector": {"app": "dns"}, "ports": [{"port": 53, "protocol": "UDP"}]}}
     app_causes.examine_service(FakeApp(), names, [])  # type: ignore[arg-type]
+
+
+def test_second_port_without_a_listener_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_causes, "listens", lambda _address, port: port == 8080)
+    ends = [("10.244.1.2", 8080), ("10.244.1.2", 9090), ("10.244.2.2", 8080), ("10.244.2.2", 9090)]
+    error = service_told(FakeApp(endpoints=ends, pods=[pod()]))
+    assert error.cause == "Nothing listens on port 9090 in the pods behind Service shop."
+    assert error.evidence[0] == "Tried: 10.244.1.2:9090, 10.244.2.2:9090"
+
+
+def test_port_that_one_of_two_pods_has_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app_causes, "listens", lambda address, _port: address == "10.244.1.2")
+    app_causes.examine_service(FakeApp(endpoints=[("10.244.1.2", 80), ("10.244.2.2", 80)]), SERVICE, [])  # type: ignore[arg-type]
+
+
+def test_replicas_zero_behind_a_service() -> None:
+    error = service_told(FakeApp(), deployment(replicas=0))
+    assert error.cause == "Deployment shop asks for 0 replicas, so Service shop leads nowhere."
+
+
+def job(*conditions: tuple[str, str], **status: Any) -> dict[str, Any]:
+    told = [{"type": kind, "status": "True", "reason": "Why", "message": message} for kind, message in conditions]
+    return {
+        "kind": "Job",
+        "metadata": {"name": "load", "namespace": "default"},
+        "spec": {"template": {}},
+        "status": {"conditions": told, **status},
+    }
+
+
+def ended(**end: Any) -> dict[str, Any]:
+    return {**pod(container={"state": {"terminated": end}}), "status": {
+        "phase": "Failed", "containerStatuses": [{"name": "web", "image": "shop:1", "state": {"terminated": end}}],
+    }}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("end", "cause", "evidence"),
+    [
+        ({"exitCode": 3, "reason": "Error"}, "container web of pod shop-1 ended with exit code 3.", "still talking"),
+        (
+            {"exitCode": 128, "reason": "StartError", "message": 'runc: exec: "/nope": no such file or directory'},
+            'container web of pod shop-1 cannot start: exec: "/nope": no such file or directory.',
+            "no such file",
+        ),
+        ({"exitCode": 137, "reason": "OOMKilled"}, "needs more memory than its limit.", "still talking"),
+    ],
+)
+def test_job_that_failed(end: dict[str, Any], cause: str, evidence: str) -> None:
+    app = FakeApp(pods=[ended(**end)])
+    with pytest.raises(CauseError) as raised:
+        app_causes.examine_job(app, job(("Failed", "Job has reached the specified backoff limit")))  # type: ignore[arg-type]
+    assert raised.value.cause.startswith("Job load failed: ")
+    assert raised.value.cause.endswith(cause)
+    assert any(evidence in line for line in raised.value.evidence)
+    assert raised.value.patience == CERTAIN
+
+
+def test_job_without_a_pod_left_says_what_the_cluster_says() -> None:
+    with pytest.raises(CauseError, match="Job load failed: Job was active longer than specified deadline"):
+        app_causes.examine_job(FakeApp(), job(("Failed", "Job was active longer than specified deadline")))  # type: ignore[arg-type]
+
+
+def test_job_that_is_complete_or_runs() -> None:
+    assert app_causes.examine_job(FakeApp(), job(("Complete", "")))  # type: ignore[arg-type]
+    assert not app_causes.examine_job(FakeApp(), job())  # type: ignore[arg-type]
+    # Pods that failed are what its retries are for.
+    assert not app_causes.examine_job(FakeApp(pods=[ended(exitCode=1)]), job())  # type: ignore[arg-type]
+
+
+def test_app_of_jobs_alone_is_no_app_that_runs() -> None:
+    app = FakeApp(found={"objects": [job()]})
+    assert not app_causes.examine(app, [])  # type: ignore[arg-type]
+    assert app_causes.examine(FakeApp(found={"objects": [job(("Complete", ""))]}), [])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("spec", "nodes", "cause"),
+    [
+        ({"nodeSelector": {"disk": "ssd"}}, [node("worker1")], "no node matches disk=ssd"),
+        (
+            {},
+            [node("cp1", taints=[{"key": "dedicated", "value": "db", "effect": "NoSchedule"}])],
+            "cp1 has the taint dedicated=db:NoSchedule, which the pod does not tolerate",
+        ),
+        ({"affinity": {}}, [node("worker1")], "no node matches its nodeAffinity"),
+    ],
+)
+def test_daemonset_that_runs_nowhere(spec: dict[str, Any], nodes: list[dict[str, Any]], cause: str) -> None:
+    workload = {
+        "kind": "DaemonSet",
+        "metadata": {"name": "agent", "namespace": "default", "generation": 1},
+        "spec": {"template": {"metadata": {}, "spec": {"containers": [{"name": "a"}], **spec}}},
+        "status": {"observedGeneration": 1, "desiredNumberScheduled": 0},
+    }
+    with pytest.raises(CauseError) as raised:
+        app_causes.examine(FakeApp(nodes=nodes), [workload])  # type: ignore[arg-type]
+    assert raised.value.cause == f"DaemonSet agent runs nowhere: {cause}."
+
+
+def test_init_container_that_never_ends_is_named_with_its_last_lines() -> None:
+    waiting = pod(initContainers=[{"name": "wait-for-db", "image": "busybox"}])
+    waiting["status"]["initContainerStatuses"] = [{"name": "wait-for-db", "image": "busybox", "state": {"running": {}}}]
+    cause, evidence, patience = told(FakeApp(), waiting)
+    assert cause == "Pod shop-1 waits for its init container wait-for-db, which runs and does not end."
+    assert evidence == ["still talking"]
+    assert 60 <= patience < 300
+
+
+def test_sidecar_is_meant_to_stay() -> None:
+    started = pod(initContainers=[{"name": "proxy", "image": "proxy", "restartPolicy": "Always"}])
+    started["status"]["initContainerStatuses"] = [{"name": "proxy", "image": "proxy", "state": {"running": {}}}]
+    app_causes.examine_pod(FakeApp(), started)  # type: ignore[arg-type]
+
+
+def test_sentence_of_the_kubelet_stays_whole() -> None:
+    said = 'container has runAsNonRoot and image will run as root (pod: "nonroot-1_default(ab-cd)", container: main)'
+    cause, _, _ = told(FakeApp(), waits("CreateContainerConfigError", said))
+    assert cause.endswith("cannot start: container has runAsNonRoot and image will run as root.")
