@@ -60,7 +60,7 @@ CASES = {
     "job-without-its-command": (
         [job("load", ["/no/such/program"])],
         7,
-        ["Job load failed: container main of pod load-", "cannot start", "/no/such/program"],
+        ["of pod load-", "cannot start", "/no/such/program"],
     ),
     "job-that-fails": (
         [job("load", ["sh", "-c", "echo no rows to load; exit 3"])],
