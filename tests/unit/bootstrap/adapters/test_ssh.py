@@ -73,7 +73,7 @@ def test_usedns_a_slow_login_is_reached(probe):
 
 
 def test_a_time_out_is_no_refusal(probe, monkeypatch):
-    monkeypatch.setattr(ssh, "LOGIN_SECONDS", 1)
+    monkeypatch.setattr(ssh, "LOGIN_SECONDS", 6)
     said = probe("connected > $log; echo 'debug1: Remote protocol version 2.0' >> $log; sleep 60").sentence
     assert "the login is not through" in said
     assert "refused" not in said
