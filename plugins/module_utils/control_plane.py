@@ -314,7 +314,7 @@ def refuse_other_address(params: dict[str, Any]) -> None:
         f"(/{traces.MANIFESTS}/kube-apiserver.yaml), and the inventory gives this host "
         f"{params['node_address']}. Nothing was changed. "
     )
-    if _is_here(address):
+    if is_here(address):
         server = _endpoint()
         endpoint = f", and cluster_api_endpoint to {server}" if server and server != params["api_endpoint"] else ""
         raise KubeadmError(f"{said}Set cluster_node_address of this host to {address}{endpoint}, and run again.")
@@ -325,7 +325,8 @@ def refuse_other_address(params: dict[str, Any]) -> None:
     )
 
 
-def _is_here(address: str) -> bool:
+def is_here(address: str) -> bool:
+    """Tell whether an address is on an interface of this host."""
     try:
         with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as udp:
             udp.bind((address, 0))

@@ -64,6 +64,7 @@ class Traces:
         data: Whether there is data of etcd.
         certificates: Whether there are certificates that a CA has signed: those of a whole control plane.
         authority: Text of the CA's certificate, empty when there is none.
+        external: Whether the API server keeps its data in an etcd elsewhere.
     """
 
     parts: tuple[str, ...] = ()
@@ -71,6 +72,7 @@ class Traces:
     data: bool = False
     certificates: bool = False
     authority: str = ""
+    external: bool = False
 
     @property
     def bare(self) -> bool:
@@ -87,7 +89,11 @@ class Traces:
     @property
     def missing_parts(self) -> list[str]:
         """The manifests of a control plane that are not here."""
-        return [f"{part}.yaml" for part in CONTROL_PLANE_PARTS if part not in self.parts]
+        return [
+            f"{part}.yaml"
+            for part in CONTROL_PLANE_PARTS
+            if part not in self.parts and not (part == "etcd" and self.external)
+        ]
 
     @property
     def whole(self) -> bool:
@@ -106,12 +112,14 @@ class Traces:
 def look() -> Traces:
     """Look at what there is of a node on this host."""
     pki = at(PKI)
+    etcd = re.search(r"--etcd-servers=(\S+)", read_text(str(at(f"{MANIFESTS}/kube-apiserver.yaml"))) or "")
     return Traces(
         parts=tuple(part for part in CONTROL_PLANE_PARTS if at(f"{MANIFESTS}/{part}.yaml").exists()),
         configurations=tuple(name for name in CONFIGURATIONS if at(f"{KUBERNETES}/{name}").exists()),
         data=at(ETCD_DATA).exists(),
         certificates=any(not path.name.endswith("ca.crt") for path in [*pki.glob("*.crt"), *pki.glob("etcd/*.crt")]),
         authority=read_text(str(pki / "ca.crt")) or "",
+        external=etcd is not None and "://127.0.0.1:" not in etcd[1],
     )
 
 
@@ -121,8 +129,15 @@ def authorities() -> dict[str, set[str]]:
     for name in ("kubelet.conf", "admin.conf"):
         path = f"{KUBERNETES}/{name}"
         found = re.search(r"certificate-authority-data:\s*(\S+)", read_text(str(at(path))) or "")
-        texts[f"/{path}"] = base64.b64decode(found[1]).decode(errors="replace") if found else ""
+        texts[f"/{path}"] = _decoded(found[1]) if found else ""
     return {path: fingerprints(text) for path, text in texts.items() if fingerprints(text)}
+
+
+def _decoded(text: str) -> str:
+    try:
+        return base64.b64decode(text).decode(errors="replace")
+    except ValueError:
+        return ""
 
 
 def fingerprints(text: str) -> set[str]:

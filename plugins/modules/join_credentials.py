@@ -44,6 +44,8 @@ import secrets
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubestrap.cluster.plugins.module_utils import kubeadm, tokens
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
+from ansible_collections.kubestrap.cluster.plugins.module_utils.control_plane import readiness
+from ansible_collections.kubestrap.cluster.plugins.module_utils.judgement import HOLDS
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubeadm import KubeadmError, SecretFile
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import Kubectl, KubectlError, as_list
 
@@ -122,8 +124,9 @@ def main() -> None:
             tokens.delete(kubectl, names)
             module.exit_json(changed=False)
         certificate = read_text(CA_CERTIFICATE)
-        if certificate is None or not kubectl.ready():
-            module.fail_json(msg="Nobody can join: the control plane is not up.")
+        found = readiness(kubectl)
+        if certificate is None or found.answer != HOLDS:
+            module.fail_json(msg=f"Nobody can join: the control plane is not up. {found.why}".strip())
         tokens.delete(kubectl, tokens.left(kubectl))
         token_id, token_secret = tokens.new()
         shares = module.params["control_plane"]

@@ -37,7 +37,8 @@ options:
     type: str
     default: ""
   cluster_ca:
-    description: SHA-256 of the file with the cluster's CA on a control plane of it. Empty when nobody knows it.
+    description: With O(control_plane), SHA-256 of the file with the cluster's CA on another one. Empty when nobody
+      knows it.
     type: str
     default: ""
   token: {description: Bootstrap token., type: str}
@@ -96,6 +97,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.control_plane im
     LeftAloneError,
     LocalControlPlane,
     find_state,
+    is_here,
     settle,
     stranger,
 )
@@ -113,6 +115,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import (
     ADMIN_KUBECONFIG,
     Kubectl,
     KubectlError,
+    address_of,
     is_ready,
 )
 
@@ -229,16 +232,16 @@ class Worker:
 
     def refuse_other_authority(self) -> None:
         """Raise an error when a file of this host names another CA than the cluster's."""
-        text = traces.look().authority
         named = traces.of_another_cluster(traces.fingerprints(self.params["ca_certificate"] or ""))
-        known = self.params["cluster_ca"]
-        if not named and text and known not in ("", NO_CA, hashlib.sha256(text.encode()).hexdigest()):
-            named = f"/{traces.PKI}/ca.crt"
         if named:
-            raise KubeadmError(
-                f"This host has something of another cluster: {named} names another CA than that of the cluster at "
-                f"{self.params['api_endpoint']}. It is left alone: {traces.look().describe()}."
-            )
+            self.refuse_authority(named)
+
+    def refuse_authority(self, named: str) -> None:
+        """Raise an error because a file of this host names another CA than the cluster's."""
+        raise KubeadmError(
+            f"This host has something of another cluster: {named} names another CA than that of the cluster at "
+            f"{self.params['api_endpoint']}. It is left alone: {traces.look().describe()}."
+        )
 
     def refuse_other_cluster(self, server: str) -> None:
         """Raise an error when the API this host belongs to is not the one it is to belong to."""
@@ -249,11 +252,13 @@ class Worker:
             )
 
     def node_exists(self) -> bool:
-        """Tell whether the API has the Node object of this host."""
+        """Tell whether the API has the Node object of this host.
+
+        Raises:
+            KubeadmError: when the Node of that name is another host, or the API does not say.
+        """
         try:
-            return bool(
-                self.kubectl.run("get", "node", self.params["node_name"], "--ignore-not-found", "-o", "name").strip()
-            )
+            nodes = self.kubectl.items("get", "node", self.params["node_name"], "--ignore-not-found")
         except KubectlError as error:
             text = str(error)
             if re.search(r"unknown authority|Unauthorized|must be logged in", text):
@@ -266,6 +271,10 @@ class Worker:
             raise KubeadmError(
                 f"This host has joined, but the API at {self.params['api_endpoint']} does not answer it.\n  {text}"
             ) from None
+        reason = stranger(nodes, self.params["node_name"], self.params["node_address"])
+        if reason and not is_here(address_of(nodes[0])):
+            raise KubeadmError(reason)
+        return bool(nodes)
 
     def restart_kubelet(self) -> None:
         """Start the kubelet anew and wait for its Node object."""
@@ -354,6 +363,9 @@ class FurtherControlPlane(Worker):
             KubeadmError: when it belongs to another cluster, is a worker, holds something that is not ours, or does not
                 work; nothing of it is removed then.
         """
+        text, known = traces.look().authority, self.params["cluster_ca"]
+        if text and known not in ("", NO_CA, hashlib.sha256(text.encode()).hexdigest()):
+            self.refuse_authority(f"/{traces.PKI}/ca.crt")
         self.refuse_other_authority()
         state = settle(
             lambda: find_state(self.local, authority=self.params["ca_certificate"] or ""), self.changes, self.params

@@ -240,6 +240,14 @@ def test_a_parked_manifest_is_named(host: Host) -> None:
     assert "cluster_move_aside" not in said
 
 
+def test_an_etcd_elsewhere_is_not_missing(host: Host) -> None:
+    host.whole()
+    (host.root / "etc/kubernetes/manifests/etcd.yaml").unlink()
+    assert "etcd.yaml is missing" in refusal("ok")
+    host.write("etc/kubernetes/manifests/kube-apiserver.yaml", "    - --etcd-servers=https://10.0.0.50:2379\n")
+    assert state("ok") == "running"
+
+
 def test_an_admin_conf_that_was_taken_away_is_named_with_the_command_that_makes_it(host: Host) -> None:
     host.whole()
     (host.root / "etc/kubernetes/admin.conf").unlink()
@@ -269,7 +277,7 @@ def test_a_cluster_that_advertises_another_address_of_its_host(host: Host, monke
     host.write("etc/kubernetes/manifests/kube-apiserver.yaml", "    - --advertise-address=127.0.0.1\n")
     said = refusal("ok")
     assert "cluster_node_address of this host to 127.0.0.1" in said
-    monkeypatch.setattr(control_plane, "_is_here", lambda _: False)
+    monkeypatch.setattr(control_plane, "is_here", lambda _: False)
     assert "copy of another host" in refusal("ok")
 
 

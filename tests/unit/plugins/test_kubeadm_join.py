@@ -33,18 +33,20 @@ PARAMS: dict[str, Any] = {
 
 
 class Api:
-    def __init__(self, answer: str = "", error: str = "", nodes: list[list[dict[str, Any]]] | None = None) -> None:
-        self.answer, self.error, self.nodes = answer, error, nodes or []
-
-    def run(self, *_: str) -> str:
-        if self.error:
-            raise KubectlError(self.error)
-        return self.answer
+    def __init__(self, *nodes: list[dict[str, Any]], error: str = "") -> None:
+        self.nodes, self.error = list(nodes), error
 
     def items(self, *_: str) -> list[dict[str, Any]]:
         if self.error:
             raise KubectlError(self.error)
         return self.nodes.pop(0) if len(self.nodes) > 1 else self.nodes[0]
+
+
+def there(address: str = "10.0.0.21", ready: str = "True") -> dict[str, Any]:
+    """The Node of the host in the cluster."""
+    status = {"addresses": [{"type": "InternalIP", "address": address}],
+              "conditions": [{"type": "Ready", "status": ready}]}  # fmt: skip
+    return {"metadata": {"name": "w1"}, "status": status}
 
 
 @pytest.fixture(autouse=True)
@@ -93,14 +95,14 @@ def test_a_bare_host_has_not_joined(worker: kubeadm_join.Worker) -> None:
 
 def test_a_member_is_left_alone(worker: kubeadm_join.Worker) -> None:
     joined_to("10.0.0.11:6443")
-    worker.kubectl = Api("node/w1\n")  # type: ignore[assignment]
+    worker.kubectl = Api([there()])  # type: ignore[assignment]
     assert worker.joined() is True
     assert not worker.changes
 
 
 def test_a_member_without_node_object_is_a_change(worker: kubeadm_join.Worker) -> None:
     joined_to("10.0.0.11:6443")
-    worker.kubectl = Api("")  # type: ignore[assignment]
+    worker.kubectl = Api([])  # type: ignore[assignment]
     assert worker.joined() is True
     assert worker.changes
 
@@ -146,18 +148,21 @@ def test_what_nothing_proves_to_be_a_cut_join_is_left_alone(worker: kubeadm_join
 def test_a_mark_on_a_host_that_joined_goes(worker: kubeadm_join.Worker) -> None:
     mark()
     joined_to("10.0.0.11:6443")
-    worker.kubectl = Api("node/w1\n")  # type: ignore[assignment]
+    worker.kubectl = Api([there()])  # type: ignore[assignment]
     worker.changes.module.check_mode = False
     assert worker.joined() is True
     assert worker.changes
     assert unfinished.read() is None
 
 
-def test_the_clusters_ca_is_compared_before_anything(worker: kubeadm_join.Worker, root: Path) -> None:
-    (root / "etc/kubernetes/pki/ca.crt").write_text("another")
-    worker.params = {**PARAMS, "cluster_ca": hashlib.sha256(b"the cluster's").hexdigest()}
-    with pytest.raises(kubeadm.KubeadmError, match="another CA"):
+def test_a_copy_of_a_worker_is_not_that_worker(worker: kubeadm_join.Worker) -> None:
+    joined_to("10.0.0.11:6443")
+    worker.kubectl = Api([there("10.0.0.99")])  # type: ignore[assignment]
+    with pytest.raises(kubeadm.KubeadmError, match=r"named w1 at 10\.0\.0\.99"):
         worker.joined()
+    # Another address of the same host is.
+    worker.kubectl = Api([there("127.0.0.1")])  # type: ignore[assignment]
+    assert worker.joined() is True
 
 
 def test_a_name_is_compared_with_the_clusters_nodes(
@@ -165,23 +170,18 @@ def test_a_name_is_compared_with_the_clusters_nodes(
 ) -> None:
     monkeypatch.setattr(kubeadm_join, "NODE_STALE_WITHIN", 0)
 
-    def there(address: str, ready: str) -> dict[str, Any]:
-        status = {"addresses": [{"type": "InternalIP", "address": address}],
-                  "conditions": [{"type": "Ready", "status": ready}]}  # fmt: skip
-        return {"metadata": {"name": "w1"}, "status": status}
-
     for nodes, words in (
         ([there("10.0.0.99", "Unknown")], r"w1 at 10\.0\.0\.99, and this host is at 10\.0\.0\.21"),
         ([there("10.0.0.21", "True")], "hears from its kubelet"),
     ):
         with pytest.raises(kubeadm.KubeadmError, match=words):
-            worker.refuse_taken_name(Api(nodes=[nodes]))  # type: ignore[arg-type]
+            worker.refuse_taken_name(Api(nodes))  # type: ignore[arg-type]
     with pytest.raises(kubeadm.KubeadmError, match="does not say"):
         worker.refuse_taken_name(Api(error="timeout"))  # type: ignore[arg-type]
     # A host that was made anew waits until the cluster has missed the old one.
     monkeypatch.setattr(kubeadm_join, "NODE_STALE_WITHIN", 5)
     gone = [[there("10.0.0.21", "True")], [there("10.0.0.21", "Unknown")]]
-    worker.refuse_taken_name(Api(nodes=gone))  # type: ignore[arg-type]
+    worker.refuse_taken_name(Api(*gone))  # type: ignore[arg-type]
 
 
 PLANE: dict[str, Any] = {
@@ -236,7 +236,7 @@ def node(*, labelled: bool = True, tainted: bool = True) -> dict[str, Any]:
 
 @pytest.fixture
 def plane(monkeypatch: pytest.MonkeyPatch) -> kubeadm_join.FurtherControlPlane:
-    found = kubeadm_join.FurtherControlPlane(PLANE, Changes(SimpleNamespace(check_mode=False)))  # type: ignore[arg-type]
+    found = kubeadm_join.FurtherControlPlane({**PLANE}, Changes(SimpleNamespace(check_mode=False)))  # type: ignore[arg-type]
     found.local.kubectl = LocalApi(None)  # type: ignore[assignment]
     monkeypatch.setattr(found.local, "does_not_start", lambda: True)
     return found
@@ -287,6 +287,15 @@ def test_what_keeps_a_complete_control_plane_down_is_told(
     assert (plane.trouble, plane.unfinished) == ("no disk", True)
 
 
+def test_the_clusters_ca_is_compared_before_anything(plane: kubeadm_join.FurtherControlPlane, tmp_path: Path) -> None:
+    lay_out(tmp_path)
+    (tmp_path / "etc/kubernetes/pki/ca.crt").write_text("another")
+    plane.params["cluster_ca"] = hashlib.sha256(b"the cluster's").hexdigest()
+    with pytest.raises(kubeadm.KubeadmError, match="another CA"):
+        plane.joined()
+    assert not plane.changes
+
+
 def test_a_control_plane_of_another_cluster_is_refused(plane: kubeadm_join.FurtherControlPlane, tmp_path: Path) -> None:
     lay_out(tmp_path, server="10.9.9.9:6443")
     plane.local.kubectl = LocalApi(node())  # type: ignore[assignment]
@@ -308,7 +317,7 @@ def test_a_join_writes_its_mark_first_and_takes_it_away_last(
     worker.changes.module.check_mode = False
     worker.params = {**PARAMS, "resolver": "/etc/resolv.conf", "container_runtime": "containerd"}
     monkeypatch.setattr(kubeadm, "PATCHES", str(root / "patches"))
-    monkeypatch.setattr(kubeadm_join, "Kubectl", lambda _: Api(nodes=[[]]))
+    monkeypatch.setattr(kubeadm_join, "Kubectl", lambda _: Api([]))
     seen = []
 
     def run(*command: str, **_: Any) -> subprocess.CompletedProcess[str]:
