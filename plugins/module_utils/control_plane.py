@@ -132,7 +132,7 @@ class LocalControlPlane:
         Raises:
             KubeadmError: when the API does not come back.
         """
-        reasons = flaws()
+        reasons = flaws(self.params["api_endpoint"])
         if reasons:
             raise KubeadmError("\n  ".join(["The API of the control plane on this host does not answer.", *reasons,
                                             "Nothing was removed."]))  # fmt: skip
@@ -156,7 +156,7 @@ class LocalControlPlane:
         kubelet = kubelet_on_manifests() or kubeadm.kubelet_error()
         crashed = kubeadm.crashed(self.params["cri_socket"])
         cause = unknown_flag(crashed) or kubeadm.explain("\n".join(crashed), kubelet)
-        evidence = [*flaws(), *crashed, *([f"kubelet: {kubelet}"] if kubelet else [])]
+        evidence = [*flaws(self.params["api_endpoint"]), *crashed, *([f"kubelet: {kubelet}"] if kubelet else [])]
         state = "cannot be asked" if found.answer == COULD_NOT_LOOK else "is not ready"
         waited = f" after {after} s" if after else ""
         summary = (
@@ -235,13 +235,20 @@ def not_ready(said: str) -> Judgement:
     return Judgement(NOT_YET, kubeadm.last_lines(said, 2))
 
 
-def flaws() -> list[str]:
-    """Return what is wrong with the files of the control plane on this host, in words; each alone keeps it down."""
+def flaws(api_endpoint: str) -> list[str]:
+    """Return what is wrong with the files of the control plane on this host, in words; each alone keeps it down.
+
+    Args:
+        api_endpoint: host:port of the API, for files that are to be made anew.
+    """
     found = traces.look()
     words = [f"The manifest {name} is missing in /{traces.MANIFESTS}: put it back." for name in found.missing_parts]
     words += [
         f"/{traces.KUBERNETES}/{name} is missing: put it back, or make it anew on this host: {command}."
-        for name, command in (("kubelet.conf", _phase("kubelet")), ("admin.conf", _phase("admin")))
+        for name, command in (
+            ("kubelet.conf", _phase("kubelet", api_endpoint)),
+            ("admin.conf", _phase("admin", api_endpoint)),
+        )
         if name not in found.configurations
     ]
     for part in found.parts:
@@ -277,18 +284,18 @@ def kubelet_on_manifests() -> str:
     return re.sub(r"^E\d{4} \S+\s+\d+ ", "", said[-1])[:600] if said else ""
 
 
-def _phase(name: str) -> str:
+def _phase(name: str, api_endpoint: str) -> str:
     address = _flag("kube-apiserver", "advertise-address")
     return (
         f"`kubeadm init phase kubeconfig {name} --apiserver-advertise-address {address} "
-        f"--control-plane-endpoint {_endpoint() or address}`"
+        f"--control-plane-endpoint {api_endpoint}`"
     )
 
 
 def _endpoint() -> str:
-    """Return host:port of the API by a kubeconfig of this host, empty when none says."""
-    texts = [read_text(str(traces.at(f"{traces.KUBERNETES}/{name}"))) or "" for name in ("admin.conf", "kubelet.conf")]
-    found = re.search(r"^\s*server:\s*https://(\S+)", "\n".join(texts), re.MULTILINE)
+    """Return host:port of the API by admin.conf, empty when it does not say: kubelet.conf may name this host's own."""
+    text = read_text(str(traces.at(f"{traces.KUBERNETES}/admin.conf"))) or ""
+    found = re.search(r"^\s*server:\s*https://(\S+)", text, re.MULTILINE)
     return found[1] if found else ""
 
 
@@ -376,7 +383,7 @@ def _state_of_whole(local: LocalControlPlane) -> str:
     if mark is not None and mark.what == "join" and api.answer in (NOT_YET, DOES_NOT):
         # The cluster it was joining knows more: etcd, whether it votes.
         return "down"
-    if api.answer == NOT_YET and flaws():
+    if api.answer == NOT_YET and flaws(params["api_endpoint"]):
         raise KubeadmError(local.why_silent(api))
     if api.answer == NOT_YET or (api.answer == DOES_NOT and mark is not None and not local.changes.module.check_mode):
         # One that was just begun takes a while to listen at all.
@@ -398,7 +405,11 @@ def _state_of_parts(found: traces.Traces, local: LocalControlPlane) -> str:
     if found.parts and found.certificates and (traces.lived() or readiness(local.kubectl).answer == HOLDS):
         raise KubeadmError(
             "\n  ".join(
-                ["This host is a control plane of which something is missing:", *flaws(), "Nothing was touched."]
+                [
+                    "This host is a control plane of which something is missing:",
+                    *flaws(local.params["api_endpoint"]),
+                    "Nothing was touched.",
+                ]
             )
         )
     raise LeftAloneError(traces.why_left_alone(found, traces.ours(local.params).why, local.params))

@@ -245,7 +245,7 @@ def test_another_clusters_data_behind_the_same_address_is_left_alone(three: Host
 def test_host_whose_join_was_cut_joins_again_without_a_trace_of_its_former_life(
     three: Hosts, program: Program, measured: Callable[[str, str], None]
 ) -> None:
-    cut(three, program, "cp4", when=f"test -e {K}/manifests/etcd.yaml")
+    cut(three, program, "cp4", when=f"ls {K}/*kubelet.conf >/dev/null 2>&1")
     # As pods of that life leave it.
     three.sh("cp4", "ip link show cni0 >/dev/null 2>&1 || ip link add cni0 type bridge; ip addr flush dev cni0; "
                     "ip addr add 10.244.99.1/24 dev cni0; ip link set cni0 up")  # fmt: skip

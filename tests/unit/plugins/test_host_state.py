@@ -250,8 +250,13 @@ def test_an_etcd_elsewhere_is_not_missing(host: Host) -> None:
 
 def test_an_admin_conf_that_was_taken_away_is_named_with_the_command_that_makes_it(host: Host) -> None:
     host.whole()
+    host.write("etc/kubernetes/kubelet.conf", f"{ROTATED}\n    server: https://10.0.0.11:6443\n")
+    manifest = "    - --advertise-address=10.0.0.11\n"
+    host.write("etc/kubernetes/manifests/kube-apiserver.yaml", manifest)
     (host.root / "etc/kubernetes/admin.conf").unlink()
-    assert "kubeadm init phase kubeconfig admin" in refusal()
+    # kubelet.conf of a control plane names its own API server.
+    advice = "--apiserver-advertise-address 10.0.0.11 --control-plane-endpoint api.example:6443`"
+    assert f"`kubeadm init phase kubeconfig admin {advice}" in refusal(api_endpoint="api.example:6443")
 
 
 def test_a_worker_is_not_made_a_control_plane(host: Host) -> None:
