@@ -229,7 +229,7 @@ def test_clone_with_another_members_hostname_takes_nothing_away(three: Hosts, pr
 
 
 def test_another_clusters_data_behind_the_same_address_is_left_alone(three: Hosts, program: Program) -> None:
-    # kubeadm's own files, of a CA of its own; the data is that of a control plane that was stopped.
+    # kubeadm's own files, of a CA of its own, as of a control plane that was stopped. The test before has installed it.
     endpoint = f"{address_of(three)}:6443"
     phases = ("certs all", "kubeconfig all", "control-plane all", "etcd local")
     config = f"apiVersion: kubeadm.k8s.io/v1beta4\nkind: ClusterConfiguration\ncontrolPlaneEndpoint: {endpoint}\n"
