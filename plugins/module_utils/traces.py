@@ -317,6 +317,8 @@ def move_aside(params: dict[str, Any]) -> str:
             f"What is here cannot be moved aside: {', '.join(left[:3])} is still mounted. Nothing was removed."
         )
     logins = read_text(credentials.KUBELET)
+    # It holds keys.
+    aside.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in [MANIFESTS, PKI, *(f"{KUBERNETES}/{name}" for name in CONFIGURATIONS), ETCD_DATA, KUBELET]:
         if at(path).exists():
             _move(at(path), aside / path)

@@ -1,6 +1,7 @@
 """What a host is by its files, its mark and its API, and what may be thrown away: nothing without proof."""
 
 import os
+import stat
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -400,6 +401,17 @@ def test_only_what_the_person_named_is_moved_aside(host: Host, monkeypatch: pyte
             control_plane.settle(look, local.changes, {**PARAMS, "move_aside": name})
     assert control_plane.settle(look, local.changes, {**PARAMS, "move_aside": traces.identity()}) == "absent"
     assert len(moved) == 1
+
+
+def test_what_is_moved_aside_is_roots_alone(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.whole(EMBEDDED)
+    host.data()
+    monkeypatch.setattr(credentials, "KUBELET", str(traces.at("var/lib/kubelet/config.json")))
+    monkeypatch.setattr(kubeadm, "run", lambda *command, **_: subprocess.CompletedProcess(command, 0, "", ""))
+    monkeypatch.setattr(traces, "clear_pod_network", lambda: None)
+    aside = Path(traces.move_aside({"cri_socket": "unix:///x"}))
+    assert (aside / "var/lib/etcd/member").is_dir()
+    assert stat.S_IMODE(aside.stat().st_mode) == 0o700
 
 
 def test_a_reset_takes_every_trace_and_leaves_what_the_person_had(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
