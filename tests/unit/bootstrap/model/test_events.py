@@ -67,6 +67,13 @@ def test_results_of_our_modules():
     assert event.app == App(ok=False, cause="crash", evidence=("log",), namespace="default")
 
 
+def test_what_a_host_says_is_never_a_line_to_be_typed():
+    said = {"kubectl": "kubectl --kubeconfig /tmp/x"}
+    ours = parse_event(raw("runner_on_ok", res=said, task_action="kubestrap.cluster.kubeconfig"))
+    assert ours.kubectl == said["kubectl"]
+    assert parse_event(raw("runner_on_ok", res=said, task_action="kubestrap.cluster.app_answers")).kubectl == ""
+
+
 def test_warning_and_totals():
     assert parse_event({"event": "warning", "stdout": "[WARNING]: take\ncare"}) == Message(
         level="warning", text="take care"
