@@ -30,22 +30,33 @@ OPENINGS = (
     r"errors:",
     r"\* ",
 )
+# How the API server says that something is as it is for good (validation.go of the kinds, 1.28 to 1.36).
+FOR_GOOD = re.compile(
+    r"immutable|may not change once set|fields other than .* (is|are) forbidden|may not change fields other than|"
+    r"cannot change roleRef|updates to \w+ are forbidden|can ?not be less than"
+)
+# `core.PodTemplateSpec{...}`, `{"metadata":...}`: as long as the object.
+STRUCTURE = re.compile(r"Invalid value: (?:[\w.*&\[\]]*\{.*\}|\[.*\]|null): ", re.DOTALL)
+LONGEST = 400
 
 
-def explain(said: str, obj: dict[str, Any], source: dict[str, Any]) -> list[str]:
+def explain(said: str, obj: dict[str, Any], source: dict[str, Any], namespace: str = "") -> list[str]:
     """Return the mistakes in an object in the order of its file, each as `file:line: field: what is wrong`.
 
     Args:
         said: What kubectl printed when the object was tried alone.
         obj: The object as it was read.
         source: Its `file`, and the `lines` of its fields by their paths; may be empty.
+        namespace: Where an object is that names no namespace.
     """
     found = []
     for text in _sentences(said):
         path, what = _field(text, obj)
         line = _line(path, source.get("lines") or {})
         place = f"{source['file']}:{line}: " if source.get("file") else ""
-        found.append((line, f"{place}{path}: {_plain(what, obj)}" if path else f"{place}{_plain(what, obj)}"))
+        told = _for_good(path, obj, namespace) if FOR_GOOD.search(what) else _plain(what, obj)
+        told = told if len(told) <= LONGEST else f"{told[:LONGEST]} ..."
+        found.append((line, f"{place}{path}: {told}" if path else f"{place}{told}"))
     # The API server names them in another order each time.
     return list(dict.fromkeys(text for _, text in sorted(found, key=lambda mistake: mistake[0])))
 
@@ -75,7 +86,12 @@ def _forms(value: str) -> set[str]:
 
 
 def _sentences(said: str) -> Iterator[str]:
+    in_structures = False
     for line in said.splitlines():
+        # Go's own comparison of two structures follows on its lines.
+        if in_structures and not line.startswith(("* ", "The ")):
+            continue
+        in_structures = "Forbidden: " in line and FOR_GOOD.search(line) is not None
         text = line.strip()
         for opening in OPENINGS:
             text = re.sub(f"^{opening}", "", text).strip()
@@ -145,8 +161,72 @@ def _line(path: str, lines: dict[str, int]) -> int:
     return lines.get(path, 1)
 
 
+def _for_good(path: str, obj: dict[str, Any], namespace: str) -> str:
+    """Return what to do about a field that cannot be changed, in words; what to write differs by kind."""
+    kind, meta = str(obj.get("kind", "object")), obj.get("metadata") or {}
+    field = path.removeprefix("spec.") or "content"
+    space = meta.get("namespace") or namespace
+    delete = f"kubectl delete {kind.lower()} {meta.get('name', 'NAME')}{f' -n {space}' if space else ''}"
+    ways = (
+        (
+            kind == "Job",
+            f"a Job's {field} cannot be changed: give it another name, or delete it (`{delete}`)",
+        ),
+        (
+            kind == "StatefulSet" and field == "spec",
+            (
+                "of a StatefulSet, selector, serviceName, volumeClaimTemplates and podManagementPolicy cannot be "
+                f"changed: put them back, or delete it without its pods (`{delete} --cascade=orphan`) and run again; "
+                "volumes that are there stay as they are"
+            ),
+        ),
+        (
+            kind in ("Deployment", "DaemonSet", "ReplicaSet", "StatefulSet") and field.startswith("selector"),
+            (
+                f"a {kind}'s selector cannot be changed: put it back, or give the {kind} another name. Or delete it "
+                f"(`{delete}`): its pods go with it, and come again with the next run"
+            ),
+        ),
+        (
+            kind == "PersistentVolumeClaim",
+            (
+                "a claim can only ask for more storage (spec.resources.requests.storage), nothing else of it can be "
+                "changed: put it back, or give the claim another name. Who deletes a claim may delete its data"
+            ),
+        ),
+        (
+            kind == "Service" and field.startswith("clusterIP"),
+            (
+                "a Service's clusterIP cannot be changed: take the field out, or delete the Service "
+                f"(`{delete}`); it is not reached until the next run"
+            ),
+        ),
+        (
+            kind in ("ConfigMap", "Secret") and path != "type",
+            (
+                f"this {kind} is on the cluster with `immutable: true`, and cannot be changed: give it another name, "
+                "and write that name where it is used"
+            ),
+        ),
+        (
+            kind == "Pod" and field == "spec",
+            (
+                f"of a Pod that is there, only images and little else can be changed: delete it (`{delete}`), or let a "
+                "Deployment make it"
+            ),
+        ),
+        (
+            field == "roleRef",
+            f"a {kind}'s roleRef cannot be changed: give it another name, or delete it (`{delete}`)",
+        ),
+    )
+    usual = f"a {kind}'s {field} cannot be changed: put back what was there, or give the {kind} another name"
+    return next((told for fits, told in ways if fits), usual)
+
+
 def _plain(text: str, obj: dict[str, Any]) -> str:
     """Return a sentence without the API server's own types, and without what a Secret holds."""
+    text = STRUCTURE.sub("", text)
     text = re.sub(r"&value\.valueUnstructured\{Value:(.*)\}", r"\1", text)
     if obj.get("kind") == "Secret":
         return re.sub(r"(got|Invalid value:) .*", r"\1 something else", text)

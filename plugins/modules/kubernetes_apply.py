@@ -365,7 +365,7 @@ def refused(
             )
         except KubectlError as error:
             source = sources[number] if number < len(sources) else {}
-            lines += [f"{line} ({label(obj)})" for line in explain(str(error), obj, source)]
+            lines += [f"{line} ({label(obj)})" for line in explain(str(error), obj, source, namespace)]
     return list(dict.fromkeys(lines))
 
 

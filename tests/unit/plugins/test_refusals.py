@@ -104,3 +104,122 @@ def test_mistake_is_told_with_field_and_line(said: str, obj: dict[str, Any], tol
 def test_object_of_no_file_is_told_by_its_field() -> None:
     said = 'The Deployment "bad" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0'
     assert explain(said, DEPLOYMENT, {}) == ["spec.replicas: Invalid value: -1: must be greater than or equal to 0"]
+
+
+STRUCT = (
+    'core.PodTemplateSpec{ObjectMeta:v1.ObjectMeta{Labels:map[string]string{"a":"b"}}, Spec:core.PodSpec{' + "x" * 3000
+)
+CLAIM = """\
+The PersistentVolumeClaim "web" is invalid: spec: Forbidden: spec is immutable after creation except \
+resources.requests and volumeAttributesClassName for bound claims
+  core.PersistentVolumeClaimSpec{
+  \t... // 2 identical fields
+-\u00a0\tStorageClassName: &"a",
++\u00a0\tStorageClassName: &"b",
+  }
+"""
+POD_CHANGED = """\
+The Pod "web" is invalid: spec: Forbidden: pod updates may not change fields other than \
+`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`
+  core.PodSpec{
+- \tEnv: []core.EnvVar{{Name: "PASSWORD", Value: "s3cret"}},
+  }
+"""
+SET = (
+    'The StatefulSet "web" is invalid: spec: Forbidden: updates to statefulset spec for fields other than '
+    "'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', "
+    "'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden"
+)
+IMMUTABLE = "Forbidden: field is immutable when `immutable` is set"
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "told"),
+    [
+        (
+            "Job",
+            f'The Job "web" is invalid: spec.template: Invalid value: {STRUCT}}}: field is immutable',
+            (
+                "spec.template: a Job's template cannot be changed: give it another name, or delete it "
+                "(`kubectl delete job web -n shop`)"
+            ),
+        ),
+        (
+            "Deployment",
+            (
+                'The Deployment "web" is invalid: spec.selector: Invalid value: '
+                '{"matchLabels":{"app":"other"}}: field is immutable'
+            ),
+            "spec.selector: a Deployment's selector cannot be changed: put it back",
+        ),
+        (
+            "DaemonSet",
+            (
+                'The DaemonSet "web" is invalid: spec.selector: Invalid value: '
+                'v1.LabelSelector{MatchLabels:map[string]string{"app":"other"}}: field is immutable'
+            ),
+            "spec.selector: a DaemonSet's selector cannot be changed",
+        ),
+        ("StatefulSet", SET, "--cascade=orphan`) and run again; volumes that are there stay as they are"),
+        ("PersistentVolumeClaim", CLAIM, "spec: a claim can only ask for more storage"),
+        (
+            "PersistentVolumeClaim",
+            (
+                'The PersistentVolumeClaim "web" is invalid: spec.resources.requests.storage: Forbidden: field can '
+                "not be less than status.capacity"
+            ),
+            "spec.resources.requests.storage: a claim can only ask for more storage",
+        ),
+        (
+            "Service",
+            'The Service "web" is invalid: spec.clusterIPs[0]: Invalid value: ["10.96.0.9"]: may not change once set',
+            "a Service's clusterIP cannot be changed: take the field out",
+        ),
+        ("ConfigMap", f'The ConfigMap "web" is invalid: data: {IMMUTABLE}', "data: this ConfigMap is on the cluster"),
+        ("Secret", f'The Secret "web" is invalid: data: {IMMUTABLE}', "data: this Secret is on the cluster"),
+        (
+            "Secret",
+            'The Secret "web" is invalid: type: Invalid value: "Opaque": field is immutable',
+            "type: a Secret's type cannot be changed: put back what was there",
+        ),
+        ("Pod", POD_CHANGED, "spec: of a Pod that is there, only images and little else can be changed"),
+        (
+            "RoleBinding",
+            'The RoleBinding "web" is invalid: roleRef: Invalid value: {"kind":"Role"}: cannot change roleRef',
+            "roleRef: a RoleBinding's roleRef cannot be changed: give it another name",
+        ),
+        (
+            "StorageClass",
+            'The StorageClass "web" is invalid: parameters: Forbidden: updates to parameters are forbidden.',
+            "parameters: a StorageClass's parameters cannot be changed",
+        ),
+    ],
+)
+def test_what_cannot_be_changed_is_told_in_one_sentence(kind: str, said: str, told: str) -> None:
+    sentences = explain(said, {"kind": kind, "metadata": {"name": "web", "namespace": "shop"}}, {"file": "a.yaml"})
+    assert len(sentences) == 1
+    assert sentences[0].startswith("a.yaml:1: ")
+    assert told in sentences[0]
+    assert len(sentences[0]) < 400
+    assert [word for word in ("{", "Forbidden", "Invalid value", "s3cret") if word in sentences[0]] == []
+
+
+def test_two_refusals_of_which_one_shows_structures_are_two() -> None:
+    said = (
+        'The PersistentVolumeClaim "web" is invalid: \n* spec: Forbidden: spec is immutable after creation\n'
+        '  core.PersistentVolumeClaimSpec{\n+ \tA: 1,\n  }\n* metadata.labels: Invalid value: "a b": no label'
+    )
+    obj = {"kind": "PersistentVolumeClaim", "metadata": {"name": "web"}}
+    assert [one.partition(":")[0] for one in explain(said, obj, {})] == ["spec", "metadata.labels"]
+
+
+def test_a_structure_is_never_shown_whole() -> None:
+    said = f'The Deployment "web" is invalid: spec.template: Invalid value: {STRUCT}}}: it is wrong'
+    assert explain(said, DEPLOYMENT, {}) == ["spec.template: it is wrong"]
+    assert len(explain("x" * 9000, DEPLOYMENT, {})[0]) < 500
+
+
+def test_what_to_delete_is_named_with_its_namespace() -> None:
+    job = {"kind": "Job", "metadata": {"name": "load"}}
+    said = 'The Job "load" is invalid: spec.template: Invalid value: {}: field is immutable'
+    assert "`kubectl delete job load -n shop`" in explain(said, job, {}, "shop")[0]
