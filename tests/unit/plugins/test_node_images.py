@@ -4,12 +4,21 @@ import io
 import json
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible.context import CLIArgs
 from ansible.errors import AnsibleActionFail
+from ansible.playbook.play_context import PlayContext
+from ansible.playbook.task import Task
 from ansible_collections.kubestrap.cluster.plugins.action import node_images
-from ansible_collections.kubestrap.cluster.plugins.action.node_images import LocalImage, Progress, progress_line
+from ansible_collections.kubestrap.cluster.plugins.action.node_images import (
+    ActionModule,
+    LocalImage,
+    Progress,
+    progress_line,
+)
 
 from bootstrap.model.events import Progress as ProgressEvent
 from bootstrap.model.events import parse_event
@@ -83,3 +92,45 @@ def test_bytes_and_percent_on_the_live_line(tmp_path: Path, monkeypatch: pytest.
     shown = f"\x1b[0m{progress_line('w1', 'shop:1', 99_000_000, 300_000_000)}\x1b[0m"
     event = parse_event({"event": "verbose", "stdout": shown})
     assert event == ProgressEvent(host="w1", text="shop:1: 99 of 300 MB (33%)")
+
+
+@pytest.mark.parametrize(
+    ("asked", "in_line"),
+    [({"relay": True}, [True]), ({"relay": False}, [False]), ({"relay": "no"}, [False]), ({}, [True])],
+)
+def test_no_host_gives_an_image_on_where_that_is_turned_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], in_line: list[bool]
+) -> None:
+    sent: list[bool] = []
+    joined: list[str] = []
+
+    class Hosts(ActionModule):  # type: ignore[misc] - has no types
+        def _content_on_host(self, _name: str) -> Any:
+            return image.contents["shop:1"] if sent else None
+
+        def _send(self, _image: LocalImage, place: object, _address: str) -> bool:
+            sent.append(place is not None)
+            return place is not None
+
+    class Line:
+        def __init__(self, _directory: Path, host: str, _hosts: list[str], *, at_a_time: int) -> None:
+            self.host, self.at_a_time = host, at_a_time
+
+        def join(self, *, lacks: bool) -> str:
+            assert lacks
+            joined.append(self.host)
+            return self.host
+
+    path = archive(tmp_path / "a.tar", {"manifest.json": [{**ONE, "RepoTags": ["shop:1"]}], **CONFIGS})
+    image = LocalImage(path, ".")
+    monkeypatch.setattr(node_images, "RelayLine", Line)
+    monkeypatch.setattr(node_images.context, "CLIARGS", CLIArgs({"forks": 5}))
+    task = Task()
+    task.args = {"images": [path], "base": ".", **asked}
+    connection = SimpleNamespace(transport="ssh", _shell=SimpleNamespace(tmpdir=None))
+    module = Hosts(task, connection, PlayContext(), None, None, None)
+    hosts = ["w1", "w2"]
+    result = module.run(None, {"inventory_hostname": "w1", "ansible_play_hosts": hosts, "ansible_play_batch": hosts})
+    assert sent == in_line
+    assert joined == (["w1"] if in_line == [True] else [])
+    assert (result["sent"], result["relayed"]) == (["shop:1"], ["shop:1"] if in_line == [True] else [])
