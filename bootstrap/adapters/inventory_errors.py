@@ -97,10 +97,9 @@ def _in_words(path: Path, said: _Complaint) -> tuple[int, str]:  # noqa: PLR0911
         line = _first_line(path, rf":\s*[\"']?{re.escape(got)}[\"']?\s*$")
         return line, f"a host, or a group, must be a mapping and not {got!r}; write `ansible_host: {got}` below it"
     if found := re.search(r"Expected key=value host variable assignment, got: (.+)", reason):
-        word = rf"(^|\s){re.escape(found[1])}(\s|$)"
-        return _first_line(
-            path, word
-        ), f"a host is followed by name=value, not by {found[1]!r}; quote values with blanks"
+        line = _first_line(path, rf"(^|\s){re.escape(found[1])}(\s|$)")
+        # The word may be the end of a password.
+        return line, "a host is followed by name=value, and one word there is neither; quote values with blanks"
     if line := _first_line(path, r"^\s*\[[^\]]*$") if said.plugin == "ini" else 0:
         return line, "the name of a section is not closed with ]"
     return said.line, f"Ansible cannot read the inventory (plugin {said.plugin}): {_plain(reason)}"

@@ -457,6 +457,9 @@ def _is_network(entry: str) -> bool:
 def _url_problem(value: Any) -> str | None:
     if _URL.fullmatch(str(value)):
         return None
+    if "@" in str(value):
+        # Not shown: there may be a password in it.
+        return "has an @ in it: an address must have no user and no password, because logs and files of hosts show it"
     return f"is {value!r}, but must be an address that hosts can download from, https://... or http://..."
 
 
@@ -472,9 +475,18 @@ def _url_of_a_kind_problem(value: Any) -> str | None:
 def _image_registry_problem(value: Any) -> str | None:
     if re.fullmatch(rf"{_REGISTRY}(/{_IMAGE_PATH})*", str(value)):
         return None
+    if "@" in str(value):
+        return "has an @ in it; write the name:port of the registry here, and its login in cluster_registry_credentials"
     return (
         f"is {value!r}, but must be the name:port of a registry, with a path or not, such as registry.example.com/k8s"
     )
+
+
+def _authorities_problem(value: Mapping[str, Any]) -> str | None:
+    for registry, certificate in value.items():
+        if "PRIVATE KEY" in str(certificate):
+            return f"[{registry}] holds a private key; leave the certificate alone there"
+    return None
 
 
 def _docker_settings_problem(value: Mapping[str, Any]) -> str | None:
@@ -519,6 +531,7 @@ _RULES: dict[str, Callable[[Any], str | None]] = {
     "cluster_node_address": _node_address_problem,
     "cluster_dns_domain": _matches(rf"{_LABEL.pattern}(\.{_LABEL.pattern})*", "a DNS domain such as cluster.local"),
     "cluster_registry_mirrors": _mirrors_problem,
+    "cluster_registry_ca_certificates": _authorities_problem,
     "cluster_registry_credentials": _credentials_problem,
     "cluster_http_proxy": _proxy_problem,
     "cluster_https_proxy": _proxy_problem,

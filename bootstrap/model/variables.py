@@ -150,7 +150,8 @@ def _kind(value: Any) -> str:
         return "empty"
     if isinstance(value, Mapping):
         return "a mapping"
-    return "a list" if isinstance(value, list | tuple) else f"{value!r}"
+    # Before an @ there may be a password.
+    return "a list" if isinstance(value, list | tuple) else f"{value!r}" if "@" not in str(value) else "text"
 
 
 def _joined(description: str | Sequence[str]) -> str:

@@ -9,6 +9,7 @@ import base64
 import json
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.kubestrap.cluster.plugins.module_utils import confidential
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ ARGUMENT = {
             "required": True,
             "options": {
                 "username": {"type": "str", "required": True},
-                "password": {"type": "str", "required": True, "no_log": True},
+                "password": {"type": confidential.text, "required": True, "no_log": True},
             },
         },
     },

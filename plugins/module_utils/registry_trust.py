@@ -9,8 +9,9 @@ from __future__ import annotations
 import shutil
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ansible.module_utils.common.validation import check_type_dict
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
 
 if TYPE_CHECKING:
@@ -20,6 +21,26 @@ if TYPE_CHECKING:
 MARK = "# Written by kubestrap"
 HEADER = f"{MARK} from the inventory: it is written again when it differs, and goes when the registry leaves it.\n"
 NAMES = ("ca.crt", "hosts.toml")
+
+
+def authorities(value: Any) -> dict[str, str]:
+    """Return CA certificates by registry; the type of a parameter, which is `no_log` in case it holds a key as well.
+
+    Raises:
+        TypeError: It is no mapping.
+        ValueError: There is a private key: everybody on a host may read these files.
+    """
+    found = check_type_dict(value)
+    for registry, certificate in found.items():
+        if "PRIVATE KEY" in str(certificate):
+            raise ValueError(
+                f"what is given for {registry} holds a private key. Leave the certificate alone there; nothing was "
+                "written to this host"
+            )
+    return dict(found)
+
+
+AUTHORITIES = {"type": authorities, "default": {}, "no_log": True}
 
 
 def marked(content: str) -> str:

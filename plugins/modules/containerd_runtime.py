@@ -337,7 +337,7 @@ def main() -> None:
                     "key_fingerprint": {"type": "str", "required": True, "no_log": False},
                 },
             },
-            "registry_ca_certificates": {"type": "dict", "default": {}},
+            "registry_ca_certificates": registry_trust.AUTHORITIES,
             "registry_mirrors": {"type": "dict", "default": {}},
             "pause_image": {"type": "str", "required": True},
             "proxy": PROXY_ARGUMENT,

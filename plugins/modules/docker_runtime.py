@@ -129,7 +129,14 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, credentials, docker, registry_trust, systemd
+from ansible_collections.kubestrap.cluster.plugins.module_utils import (
+    apt,
+    confidential,
+    credentials,
+    docker,
+    registry_trust,
+    systemd,
+)
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import (
     Changes,
     read_text,
@@ -228,6 +235,7 @@ class DockerRuntime:
         self.engine = self.packages[0]
         self.proxy = Proxy(self.asked["proxy"])
         self.settings = docker.asked_settings(self.asked["settings"], self.asked["registry_mirrors"])
+        self.has_secrets = confidential.keep(module, self.settings)
         # Before anything changes.
         self.started = systemd.StartedWith(
             module, DOCKER, self.units[DOCKER], [DAEMON_JSON, PROXY_ENVIRONMENT, drop_in(DOCKER)]
@@ -305,6 +313,8 @@ class DockerRuntime:
         except docker.SettingsError as error:
             self.module.fail_json(msg=str(error))
             raise
+        # Those of others, and those of the last run.
+        confidential.keep(self.module, before, docker.last_asked())
         present = docker.without_withdrawn(before, docker.last_asked(), self.settings)
         after = docker.merged(present, self.settings)
         for name, evidence, fix in docker.refusals(after, docker.command_line(self.module)):
@@ -346,7 +356,9 @@ class DockerRuntime:
         if both != last:
             self._remember(both)
         if after != before:
-            self.changes.file(DAEMON_JSON, json.dumps(after, indent=2) + "\n", keep=True)
+            # Docker itself is root; nobody else has to read a password.
+            mode, keep = (0o600, False) if self.has_secrets else (0o644, True)
+            self.changes.file(DAEMON_JSON, json.dumps(after, indent=2) + "\n", mode=mode, keep=keep)
         if both != self.settings:
             self._remember(self.settings)
 
@@ -500,8 +512,8 @@ def main() -> None:
                     "key_fingerprint": {"type": "str", "required": True, "no_log": False},
                 },
             },
-            "settings": {"type": "dict", "default": {}},
-            "registry_ca_certificates": {"type": "dict", "default": {}},
+            "settings": {"type": confidential.settings, "default": {}},
+            "registry_ca_certificates": registry_trust.AUTHORITIES,
             "cri_dockerd_url": {"type": "str", "required": True},
             "cri_dockerd_sha256": {"type": "dict", "required": True},
             "pause_image": {"type": "str", "required": True},

@@ -146,6 +146,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubestrap.cluster.plugins.module_utils import (
     apt,
+    confidential,
     docker,
     machine_findings,
     package_findings,
@@ -604,6 +605,7 @@ class Preflight:
             excluded = self.asked["docker_conflicting_packages"]
             found = [*runtime_findings.docker(self.module, self.asked["runtime_packages"], excluded)]
             asked = docker.asked_settings(self.asked["docker_settings"], self.asked["docker_registry_mirrors"])
+            confidential.keep(self.module, asked)
             found += runtime_findings.docker_settings(self.module, asked, Proxy(self.asked["proxy"]))
             self._mirrors()
         else:
@@ -750,7 +752,7 @@ def main() -> None:
             "container_runtime": {"type": "str", "default": "docker", "choices": ["docker", "containerd"]},
             "runtime_packages": {"type": "dict", "default": {}},
             "docker_conflicting_packages": {"type": "list", "elements": "str", "default": []},
-            "docker_settings": {"type": "dict", "default": {}},
+            "docker_settings": {"type": confidential.settings, "default": {}},
             "docker_registry_mirrors": {"type": "list", "elements": "str", "default": []},
             "repository": {"type": "str", "default": ""},
             "repository_key_fingerprint": {"type": "str", "default": "", "no_log": False},

@@ -1,13 +1,21 @@
 import io
 import os
+import stat
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from ansible_collections.kubestrap.cluster.plugins.module_utils.apt import upstream_version
+from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
 from ansible_collections.kubestrap.cluster.plugins.module_utils.download import DownloadError
 from ansible_collections.kubestrap.cluster.plugins.modules import docker_runtime
-from ansible_collections.kubestrap.cluster.plugins.modules.docker_runtime import extract_binary, is_in_place
+from ansible_collections.kubestrap.cluster.plugins.modules.docker_runtime import (
+    DockerRuntime,
+    extract_binary,
+    is_in_place,
+)
 
 
 def archive(name: str, content: bytes) -> bytes:
@@ -68,3 +76,20 @@ def test_a_program_that_a_power_cut_left_empty_is_not_in_place(tmp_path: Path, m
         assert not is_in_place(binary)
     docker_runtime._digest_beside(binary).unlink()
     assert not is_in_place(binary)
+
+
+@pytest.mark.parametrize(("secrets", "mode"), [(True, 0o600), (False, 0o640)])
+def test_settings_with_a_secret_are_read_by_root_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, secrets: bool, mode: int
+) -> None:
+    for name in ("DAEMON_JSON", "LAST_ASKED"):
+        monkeypatch.setattr(docker_runtime, name, str(tmp_path / name))
+    monkeypatch.setattr(docker_runtime.docker, "LAST_ASKED", str(tmp_path / "LAST_ASKED"))
+    (tmp_path / "DAEMON_JSON").write_text("{}")
+    (tmp_path / "DAEMON_JSON").chmod(0o640)
+    runtime: Any = DockerRuntime.__new__(DockerRuntime)
+    runtime.changes = Changes(SimpleNamespace(check_mode=False))  # type: ignore[arg-type] - all it takes
+    runtime.settings, runtime.has_secrets = {"log-opts": {"splunk-token": "abcd"}}, secrets
+    runtime._write_settings({}, runtime.settings)
+    assert stat.S_IMODE((tmp_path / "DAEMON_JSON").stat().st_mode) == mode
+    assert stat.S_IMODE((tmp_path / "LAST_ASKED").stat().st_mode) == 0o600

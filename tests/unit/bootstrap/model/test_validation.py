@@ -421,3 +421,35 @@ def test_digest_of_a_manifest():
 def test_defaults_keep_the_rules():
     declared = DECLARATION.variables
     assert texts(inventory(**{name: one.default for name, one in declared.items() if one.default is not None})) == []
+
+
+SECRET = "s3cret-w0rd"  # noqa: S105
+KEY = f"-----BEGIN CERTIFICATE-----\nA\n-----END CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n{SECRET}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("cluster_registry_ca_certificates", {"r.example": KEY}, "[r.example] holds a private key"),
+        ("cluster_registry_ca_certificates", KEY, ""),
+        ("cluster_kubernetes_repository", f"https://me:{SECRET}@mirror.example/", "no user and no password"),
+        ("cluster_flannel_manifest_url", f"https://me:{SECRET}@mirror.example/f.yml", "no user and no password"),
+        ("cluster_image_registry", f"me:{SECRET}@r.example", "cluster_registry_credentials"),
+        ("cluster_registry_mirrors", {"docker.io": [f"https://me:{SECRET}@mirror.example"]}, "[docker.io]"),
+        ("cluster_registry_credentials", {"r.example": f"me:{SECRET}"}, "username and a password"),
+        ("cluster_registry_credentials", {"r.example": {"user": "me", "password": SECRET}}, "username and a password"),
+        ("cluster_registry_credentials", [{"r.example": {"username": "me", "password": SECRET}}], ""),
+        ("cluster_registry_credentials", f"me:{SECRET}", ""),
+        ("cluster_http_proxy", [f"http://me:{SECRET}@proxy"], ""),
+        ("cluster_http_proxy", {"http": f"http://me:{SECRET}@proxy"}, ""),
+        ("cluster_no_proxy", f"http://me:{SECRET}@proxy", ""),
+        ("cluster_no_proxy", [f"http://me:{SECRET}@proxy"], ""),
+        ("cluster_docker_settings", [{"log-opts": {"splunk-token": SECRET}}], ""),
+        ("cluster_docker_settings", f"splunk-token={SECRET}", ""),
+    ],
+)
+def test_a_mistake_beside_a_secret_shows_no_secret(name, value, told):
+    text = "\n".join(texts(inventory(**{name: value})))
+    assert name in text
+    assert told in text
+    assert SECRET not in text
