@@ -5,10 +5,12 @@ Runs on the operator's machine: it costs no connection.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible_collections.kubestrap.cluster.plugins.module_utils import advice
+from ansible_collections.kubestrap.cluster.plugins.plugin_utils.living_inventory import compare_living, moved_addresses
 from ansible_collections.kubestrap.cluster.plugins.plugin_utils.names import NAMED, shortened
 
 Finding = dict[str, str]
@@ -75,7 +77,11 @@ def other_clusters(facts: dict[str, Facts], api_endpoint: str) -> Iterator[tuple
     control_planes = [known for known in facts.values() if known.get("control_plane")]
     if api_endpoint or not control_planes:
         return
-    ours = {name for known in control_planes for name in (*known.get("addresses", []), known.get("hostname"))}
+    ours = {
+        name
+        for known in control_planes
+        for name in (*known.get("addresses", []), *moved_addresses(known), known.get("hostname"))
+    }
     for host, known in facts.items():
         server = known.get("api_server", "")
         if server and server.rsplit(":", 1)[0].strip("[]") not in ours:
@@ -85,8 +91,9 @@ def other_clusters(facts: dict[str, Facts], api_endpoint: str) -> Iterator[tuple
                     "id": "other-cluster",
                     "evidence": f"The host is a node of the cluster at {server}, which is on none of these "
                     "control planes.",
-                    "fix": "Take it out of that cluster first: `kubeadm reset`. Or set cluster_api_endpoint to "
-                    "that address.",
+                    "fix": advice.leave_cluster(
+                        f"If it is this cluster: set cluster_api_endpoint to {server}.", known.get("held")
+                    ),
                 },
             )
 
@@ -121,7 +128,7 @@ def two_clusters(facts: dict[str, Facts], required_hosts: list[str]) -> Iterator
                     "id": "other-cluster",
                     "evidence": f"The host is a control plane of another cluster than {first}: each has a CA of its "
                     "own.",
-                    "fix": "Keep one. On the hosts of the other: `kubeadm reset`, when nobody needs it.",
+                    "fix": "Both stay as they are: put the hosts of each into an inventory of its own.",
                 },
             )
 
@@ -151,7 +158,7 @@ class ActionModule(ActionBase):
     # What one host learns, all know: each would look at every other one.
     BYPASS_HOST_LOOP = True
     _requires_connection = False
-    _VALID_ARGS = frozenset({"api_endpoint", "required_hosts"})
+    _VALID_ARGS = frozenset({"api_endpoint", "required_hosts", "inventory"})
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the findings by host."""
@@ -161,11 +168,31 @@ class ActionModule(ActionBase):
             argument_spec={
                 "api_endpoint": {"type": "str", "default": ""},
                 "required_hosts": {"type": "list", "elements": "str", "default": []},
+                "inventory": {"type": "dict", "default": {}},
             }
         )
-        looked_at = {name: task_vars["hostvars"][name].get("ansible_facts", {}) for name in play_hosts(task_vars)}
-        facts = {name: known["kubestrap"] for name, known in looked_at.items() if "kubestrap" in known}
-        return {"changed": False, "by_host": compare(facts, asked["required_hosts"], asked["api_endpoint"])}
+        play, planes = play_hosts(task_vars), asked["required_hosts"]
+        hosts = task_vars["hostvars"]
+        looked_at = {name: hosts[name].get("ansible_facts", {}) for name in dict.fromkeys([*play, *planes])}
+        known = {name: facts["kubestrap"] for name, facts in looked_at.items() if "kubestrap" in facts}
+        facts = {name: known[name] for name in play if name in known}
+        by_host = compare(facts, planes, asked["api_endpoint"])
+        if asked["inventory"]:
+            groups = task_vars.get("groups", {})
+            named = {name: called(name, hosts[name]) for name in {*play, *planes, *groups.get("workers", [])}}
+            # A host that is only asked was not told which of its addresses counts.
+            said = {name: hosts[name].get("cluster_node_address", "") for name in known}
+            known = {name: {**one, "node_address": said[name] or one["node_address"]} for name, one in known.items()}
+            wishes = {**asked["inventory"], "api_endpoint": asked["api_endpoint"]}
+            for host, finding in compare_living(known, named, planes, wishes, list(facts)):
+                by_host.setdefault(host, []).append(finding)
+        return {"changed": False, "by_host": by_host}
+
+
+def called(name: str, variables: Mapping[str, Any]) -> list[str]:
+    """Return the names and addresses by which a host of the inventory may be in a cluster."""
+    said = (name, variables.get("ansible_host", ""), variables.get("cluster_node_address", ""))
+    return [str(one) for one in said if one]
 
 
 def play_hosts(task_vars: dict[str, Any]) -> list[str]:

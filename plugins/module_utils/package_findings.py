@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, proxy
+from ansible_collections.kubestrap.cluster.plugins.module_utils import advice, apt, proxy
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -84,9 +84,10 @@ def _excluded(module: AnsibleModule, missing: Sequence[str], known: Collection[s
             yield Finding(
                 "package-conflict",
                 f"The host has the package {package}, which cannot be installed beside {names}: apt would remove it.",
-                "It is not removed. To keep it, take another container runtime for this host "
-                "(cluster_container_runtime) if that is what it excludes, or another host. When nobody needs it: "
-                f"`apt-get remove {package}`.",
+                advice.remove_packages(
+                    "It is not removed. To keep it, take another container runtime for this host "
+                    "(cluster_container_runtime) if that is what it excludes, or another host."
+                ),
             )
 
 

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
-from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, containerd, systemd
+from ansible_collections.kubestrap.cluster.plugins.module_utils import advice, apt, containerd, systemd
 from ansible_collections.kubestrap.cluster.plugins.module_utils import docker as settings_of_docker
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
 from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import execute
@@ -52,8 +52,10 @@ def docker(module: AnsibleModule, packages: dict[str, list[str]], excluded: list
         yield Finding(
             "docker-conflict",
             f"The host has {', '.join(others)}, which cannot be installed beside {name}.",
-            "Take the Docker that is there (cluster_docker_source: docker.com for docker-ce, distribution for "
-            f"docker.io), or remove it: `apt-get remove {' '.join(others)}`.",
+            advice.remove_packages(
+                "Take the Docker that is there (cluster_docker_source: docker.com for docker-ce, distribution for "
+                "docker.io)."
+            ),
         )
         return
     system = read_os_release()
@@ -155,6 +157,5 @@ def change(wanted: str, present: Optional[str]) -> Iterator[Finding]:
         yield Finding(
             "runtime-change",
             f"The host is a node that runs {present}, and {wanted} is asked for.",
-            f"Keep it (cluster_container_runtime: {present} for this host), or make it a new node: `kubectl drain` and "
-            "`kubectl delete node` for it, `kubeadm reset` on it, then run again.",
+            advice.another_host(f"Keep it (cluster_container_runtime: {present} for this host)."),
         )

@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: cluster_check
 short_description: Prove that the cluster works, from a control plane
 description:
-  - With O(step=look), tells what nodes there are. Changes nothing.
+  - With O(step=look), tells what nodes there are, and which of them the inventory does not have. Changes nothing.
   - With O(step=start), waits until the nodes and the cluster's DNS are ready, starts a DaemonSet of the pause image
     that every node has anyway, and proves that C(kubectl exec) and C(kubectl logs) work on the nodes. The result is
     what M(kubestrap.cluster.pod_probe) needs on each host, and the fact C(kubestrap_addons), the add-ons seen.
@@ -27,6 +27,11 @@ options:
     type: str
     default: registry.k8s.io/pause:3.10.2
   dns_domain: {description: DNS domain inside the cluster., type: str, default: cluster.local}
+  inventory:
+    description: For each host of the inventory, the names and addresses it may have as a node. With O(step=look).
+    type: list
+    elements: list
+    default: []
   problems: {description: What the hosts found., type: list, elements: str, default: []}
   timeout: {description: Seconds to wait for nodes and DNS., type: int, default: 300}
 """
@@ -40,6 +45,11 @@ RETURN = r"""
 nodes:
   description: For each node, its name, whether it is ready, roles, version, runtime and address.
   returned: always
+  type: list
+  elements: dict
+findings:
+  description: Nodes that the inventory does not have, in the form of M(kubestrap.cluster.preflight).
+  returned: with step=look
   type: list
   elements: dict
 pods:
@@ -60,7 +70,7 @@ import time
 from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubestrap.cluster.plugins.module_utils import kubeadm
+from ansible_collections.kubestrap.cluster.plugins.module_utils import kubeadm, living_cluster
 from ansible_collections.kubestrap.cluster.plugins.module_utils.addons import addon_of
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import (
     Kubectl,
@@ -148,6 +158,13 @@ class Check:
     def nodes(self) -> list[dict[str, Any]]:
         """Return what people want to know about each node."""
         return [describe_node(node) for node in self.kubectl.items("get", "nodes")]
+
+    def left_out(self, nodes: list[dict[str, Any]]) -> list[dict[str, str]]:
+        """Return findings about nodes that are no host of the inventory."""
+        if not self.params["inventory"]:
+            return []
+        seen = [{**node, "control_plane": "control-plane" in node["roles"]} for node in nodes]
+        return list(living_cluster.not_in_inventory(seen, (), self.params["inventory"]))
 
     def start(self) -> dict[str, Any]:
         """Start the pods, wait for everything, prove exec and logs."""
@@ -404,6 +421,7 @@ def main() -> None:
             "nodes": {"type": "list", "elements": "str", "default": []},
             "image": {"type": "str", "default": "registry.k8s.io/pause:3.10.2"},
             "dns_domain": {"type": "str", "default": "cluster.local"},
+            "inventory": {"type": "list", "elements": "list", "default": []},
             "problems": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "int", "default": 300},
         },
@@ -424,6 +442,7 @@ def main() -> None:
             check.finish()
         else:
             result["nodes"] = check.nodes()
+            result["findings"] = check.left_out(result["nodes"])
     except (CheckError, KubectlError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=check.changed, **result)

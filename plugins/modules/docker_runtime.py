@@ -282,9 +282,7 @@ class DockerRuntime:
                 msg=f"This host has {', '.join(conflicting)}, which excludes {self.engine}: Docker's own packages "
                 "(docker-ce, containerd.io) and the distribution's (docker.io, containerd) cannot be installed "
                 "side by side. "
-                "Either take the ones that are there (docker_source, cluster_docker_source: docker.com or "
-                "distribution), "
-                f"or remove them: apt-get remove {' '.join(conflicting)}"
+                "Take the ones that are there (docker_source, cluster_docker_source: docker.com or distribution)."
             )
 
     def _docker_version(self, installed: dict[str, apt.Package], missing: list[str]) -> str:

@@ -141,13 +141,15 @@ import ssl
 import time
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubestrap.cluster.plugins.module_utils import (
+    advice,
     apt,
     confidential,
     docker,
+    living_cluster,
     machine_findings,
     package_findings,
     runtime_findings,
@@ -196,10 +198,10 @@ NODE_PORTS = {10250: "kubelet"}
 # Names as the kernel shows them: cut after 15 characters.
 OUR_PROGRAMS = {"kubelet", "kube-apiserver", "kube-controller", "kube-scheduler", "etcd"}
 OTHER_DISTRIBUTIONS = {
-    "/var/lib/rancher/k3s": ("k3s", "run k3s-uninstall.sh or k3s-agent-uninstall.sh"),
-    "/var/lib/rancher/rke2": ("RKE2", "run rke2-uninstall.sh"),
-    "/var/lib/k0s": ("k0s", "run `k0s reset`"),
-    "/var/snap/microk8s": ("MicroK8s", "run `snap remove --purge microk8s`"),
+    "/var/lib/rancher/k3s": "k3s",
+    "/var/lib/rancher/rke2": "RKE2",
+    "/var/lib/k0s": "k0s",
+    "/var/snap/microk8s": "MicroK8s",
 }
 # Networks that a cluster makes on its hosts.
 CLUSTER_INTERFACES = ("cni", "flannel", "cali", "cilium", "lxc", "veth", "kube-", "tunl", "vxlan.calico")
@@ -239,15 +241,18 @@ class Preflight:
         self.findings: list[dict[str, str]] = []
         self.system = read_os_release()
         self.joined = KUBELET_CONF.exists()
+        self.is_control_plane = (MANIFESTS / "kube-apiserver.yaml").exists()
         self.hostname = socket.gethostname()
         self.processes = _processes()
         self.routes = parse_routes(read_text("/proc/net/route") or "")
         self.default_address = source_address("192.0.2.1")
         self.addresses = own_addresses()
         self.facts: dict[str, Any] = {"control_plane": self.asked["control_plane"]}
+        self.cluster: Optional[dict[str, Any]] = None
 
     def run(self) -> None:
         """Look at everything and end the module."""
+        self._living_cluster()
         self._system()
         self._size()
         self._swap()
@@ -282,6 +287,29 @@ class Preflight:
         """Add findings that a rule made."""
         for finding in findings:
             self.found(finding.id, finding.evidence, finding.fix, blocker=finding.blocker)
+
+    def _living_cluster(self) -> None:
+        """What this host says of the cluster it is in; the rules are where all hosts are compared."""
+        if self.is_control_plane:
+            endpoint = parse_server(read_text(str(ADMIN_CONF)) or "")
+            address = self.asked["node_address"] or self.default_address
+            self.facts["api_ready"] = _api_is_ready(address, int(endpoint.rpartition(":")[2] or 6443))
+        self.cluster = living_cluster.look(
+            is_control_plane=self.is_control_plane, api_ready=self.facts.get("api_ready", False)
+        )
+        if self.cluster is not None:
+            packages = apt.installed(self.module, KUBERNETES_PACKAGES)
+            kubelet = packages.get("kubelet")
+            self.facts.update(
+                cluster=self.cluster,
+                kubelet_version=kubelet.version.split("-")[0] if kubelet else "",
+                kubernetes_held=all(package.held for package in packages.values()),
+            )
+
+    def _in_cluster(self) -> set[str]:
+        """Return the addresses by which its cluster knows this host."""
+        cluster = self.cluster or {}
+        return {*cluster.get("node_addresses", []), cluster.get("advertised", "")}
 
     def _system(self) -> None:
         name, version = self.system.get("ID", "unknown"), self.system.get("VERSION_ID", "")
@@ -356,7 +384,9 @@ class Preflight:
 
     def _names_and_addresses(self) -> None:
         self.facts.update(
-            hostname=self.hostname,
+            # A node that was given a name of its own goes by that.
+            hostname=(self.cluster or {}).get("name_flag") or self.hostname,
+            node_address=self.asked["node_address"] or self.default_address,
             machine_id=(read_text("/etc/machine-id") or "").strip(),
             default_address=self.default_address,
             addresses=sorted(self.addresses),
@@ -371,7 +401,8 @@ class Preflight:
             )
         wanted = self.asked["node_address"]
         self.facts["node_network"] = network_of(wanted or self.default_address, self.routes)
-        if wanted and wanted not in self.addresses:
+        # What a node had and lost is told in comparison with its cluster.
+        if wanted and wanted not in {*self.addresses, *self._in_cluster()}:
             self.found(
                 "node-address-missing",
                 f"The node address {wanted} is on no interface of the host ({', '.join(sorted(self.addresses))}).",
@@ -389,12 +420,11 @@ class Preflight:
     def _cluster_network(self) -> None:
         wanted, control_plane = self.asked["node_address"], self.asked["control_plane_address"]
         flags = re.search(r"--node-ip=([^\s\"]+)", read_text(KUBELET_FLAGS) or "")
-        if wanted and flags and flags[1] != wanted:
+        if wanted and flags and flags[1] != wanted and flags[1] in self.addresses:
             self.found(
                 "node-address-differs",
                 f"The host joined the cluster with the address {flags[1]}, and the inventory says {wanted}.",
-                f"A node keeps its address: set cluster_node_address to {flags[1]}, or take the node out of the "
-                "cluster (`kubectl delete node`, `kubeadm reset`) and run again.",
+                advice.another_host(f"A node keeps its address: set cluster_node_address to {flags[1]}."),
             )
         reason = why_unreachable(control_plane, 6443) if control_plane else ""
         if reason:
@@ -429,11 +459,13 @@ class Preflight:
             for route in self.routes
             if route.interface.startswith(("cni", "flannel")) and not route.network.overlaps(pods)
         ]
-        if old:
+        # On a node it is the network of its cluster, with which the inventory is compared.
+        if old and not self.joined and not self.is_control_plane:
+            links = sorted({route.interface for route in self.routes if route.interface.startswith(("cni", "flannel"))})
             self.found(
                 "pod-network-left",
                 f"A pod network of an earlier cluster is left: {', '.join(old)}; the pods are to use {pods}.",
-                "Remove it: `ip link delete cni0; ip link delete flannel.1; rm -rf /var/lib/cni /etc/cni/net.d`.",
+                advice.old_pod_network(links, used=advice.bridge_is_used()),
             )
 
     def _resolver(self) -> None:
@@ -543,19 +575,20 @@ class Preflight:
         return next((name for pid, name in self.processes.items() if link in _open_files(pid)), "")
 
     def _other_clusters(self) -> None:
-        for path, (name, removal) in OTHER_DISTRIBUTIONS.items():
+        for path, name in OTHER_DISTRIBUTIONS.items():
             if Path(path).exists():
-                self.found("other-cluster", f"The host has {name} ({path}).", f"Remove it first: {removal}.")
+                self.found("other-cluster", f"The host has {name} ({path}).", advice.other_distribution(name))
         server = parse_server(read_text(str(KUBELET_CONF)) or "")
-        is_control_plane = (MANIFESTS / "kube-apiserver.yaml").exists()
-        self.facts.update(api_server=server, is_control_plane=is_control_plane)
+        is_control_plane = self.is_control_plane
+        held = advice.worth(running=self.processes.values())
+        self.facts.update(api_server=server, is_control_plane=is_control_plane, held=held)
         if is_control_plane:
             self._control_plane()
         if is_control_plane and not self.asked["control_plane"]:
             self.found(
                 "other-role",
                 "The host is a control plane of a cluster, and the inventory says worker.",
-                "Put it into the group control_plane, or take it out of its cluster first: `kubeadm reset`.",
+                advice.leave_cluster("Put it into the group control_plane.", held),
             )
         wanted = self.asked["api_endpoint"]
         own = server.rsplit(":", 1)[0].strip("[]") in {*self.addresses, self.hostname, "localhost"}
@@ -563,25 +596,14 @@ class Preflight:
             self.found(
                 "other-cluster",
                 f"The host is a node of the cluster at {server}, and this one is at {wanted}.",
-                "Take it out of that cluster first: `kubeadm reset`. Or correct cluster_api_endpoint.",
+                advice.leave_cluster(f"If it is this cluster: set cluster_api_endpoint to {server}.", held),
             )
 
     def _control_plane(self) -> None:
         """What others need to know of a control plane that is here: whether it works, and of which cluster it is."""
-        endpoint = parse_server(read_text(str(ADMIN_CONF)) or "")
-        address = self.asked["node_address"] or self.default_address
         self.facts.update(
-            api_ready=_api_is_ready(address, int(endpoint.rpartition(":")[2] or 6443)),
             cluster_ca=hashlib.sha256((read_text(str(CA_CERTIFICATE)) or "").encode()).hexdigest(),
         )
-        wanted = self.asked["api_endpoint"]
-        if self.facts["api_ready"] and wanted and endpoint and endpoint != wanted:
-            self.found(
-                "api-endpoint-differs",
-                f"This cluster was made with its API at {endpoint}, and the inventory says {wanted}.",
-                f"It is in every kubeconfig and certificate, so it stays: set cluster_api_endpoint to {endpoint} and "
-                "leave cluster_api_virtual_address empty, or make the cluster anew.",
-            )
 
     def _virtual_address(self) -> None:
         address = ipaddress.IPv4Address(self.asked["virtual_address"])

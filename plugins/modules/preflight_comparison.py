@@ -9,6 +9,7 @@ short_description: Compare the hosts of a play with each other
 description:
   - Finds what only shows in comparison of what M(kubestrap.cluster.preflight) found out. Two hosts with one name or one
     machine ID, a node of another cluster, an even number of control planes, a virtual address that is taken.
+  - Compares a cluster that lives with the inventory, so that nothing is asked for that it has fixed otherwise.
   - Runs once for all hosts of the play.
 version_added: 0.1.0
 author: kubestrap contributors
@@ -22,6 +23,12 @@ options:
     type: list
     elements: str
     default: []
+  inventory:
+    description:
+      - What the inventory says of what a living cluster has fixed. C(pod_cidr), C(service_cidr), C(dns_domain),
+        C(cluster_name), C(kubernetes_version), C(pod_network). Empty leaves the living cluster out.
+    type: dict
+    default: {}
 attributes:
   check_mode:
     description: It changes nothing.

@@ -56,7 +56,7 @@ def _script(bench: Bench, lab: labs.Lab) -> Run:
     used, started = busy(), time.monotonic()
     done = subprocess.run(
         ["ssh", *options, f"root@{lab.hosts[0].address}", "bash", "-s"],
-        input=_exports(bench.variables) + _SCRIPT.read_text(),
+        input=exports(bench.variables) + _SCRIPT.read_text(),
         capture_output=True,
         text=True,
         check=False,
@@ -74,7 +74,7 @@ def _script(bench: Bench, lab: labs.Lab) -> Run:
     return Run(seconds=seconds, busy=used, summary={"stages": stages}, tasks=[])
 
 
-def _exports(path: pathlib.Path) -> str:
+def exports(path: pathlib.Path) -> str:
     """Where things come from, in the words of the by-hand script: exactly what `kubestrap up` is told."""
     declared = yaml.safe_load((ROOT / "roles/cluster/defaults/main.yml").read_text())
     said = {**declared, **yaml.safe_load(path.read_text())}

@@ -184,3 +184,8 @@ def test_everything_is_known_without_the_first_control_plane(name: str) -> None:
         },
         cluster_api_virtual_address="10.0.0.100",
     )
+
+
+def test_what_status_knows_of_the_hosts() -> None:
+    found = value("cluster_check_inventory", facts=FACTS, ansible_host="192.0.2.1")
+    assert [list(one) for one in found] == [["cp", "192.0.2.1", ""], ["w", "192.0.2.1", ""]]

@@ -63,6 +63,15 @@ CLAIMS = {
         "cri-dockerd damaged",
     ),
     "Whether an app runs": ("verdicts that are true",),
+    "A living cluster and its inventory": (
+        "what a living cluster has fixed",
+        "a node that left the inventory",
+        "a worker with another address",
+        "the only control plane with another address",
+        "a worker reinstalled under the same name",
+        "a cluster made by hand: one node, Docker",
+        "a cluster made by hand: 1+1, containerd",
+    ),
     "Why an app does not answer": (
         "wrong image name",
         "image missing on one node",
