@@ -176,6 +176,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.repository impor
     kubernetes_url,
 )
 
+SYSTEMD = Path("/run/systemd/system")
 KUBELET_CONF = Path("/etc/kubernetes/kubelet.conf")
 ADMIN_CONF = Path("/etc/kubernetes/admin.conf")
 CA_CERTIFICATE = Path("/etc/kubernetes/pki/ca.crt")
@@ -266,7 +267,7 @@ class Preflight:
         self._other_clusters()
         if self.asked["virtual_address"] and self.asked["control_plane"]:
             self._virtual_address()
-        if self.asked["runtime_packages"] and self.system.get("ID") in self.asked["systems"]:
+        if self.asked["runtime_packages"] and self.system.get("ID") in self.asked["systems"] and SYSTEMD.is_dir():
             self._runtime()
         self._firewall()
         self._repository()
@@ -329,7 +330,7 @@ class Preflight:
                 f"The processor is {platform.machine()}.",
                 "Kubernetes is installed on amd64 (x86_64) and arm64 (aarch64) hosts.",
             )
-        if not Path("/run/systemd/system").is_dir():
+        if not SYSTEMD.is_dir():
             self.found("systemd-missing", "systemd does not run this host.", "Use a system that systemd starts.")
 
     def _size(self) -> None:
