@@ -22,7 +22,7 @@ from bootstrap.adapters.environment import clean_environment, extra_vars_files, 
 from bootstrap.adapters.private import fits_sockets, private_directory, socket_directory
 from bootstrap.adapters.signals import on_stop, restore
 from bootstrap.model.events import Event, TaskFinished, TaskStarted, parse_event
-from bootstrap.model.text import harmless
+from bootstrap.model.text import harmless, without_excerpts
 from bootstrap.ports import Outcome, Playbook
 
 _TICK = 0.2
@@ -151,7 +151,8 @@ def _follow(  # noqa: C901 - one loop, told in order
                     continue
                 if raw is None:
                     break
-                if text := str(raw.get("stdout") or "").replace("\r", ""):
+                raw = {**raw, "stdout": without_excerpts(str(raw.get("stdout") or "").replace("\r", ""))}
+                if text := raw["stdout"]:
                     stream.write(harmless(text) + "\n")
                     stream.flush()
                 if event := parse_event(raw):

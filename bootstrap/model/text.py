@@ -13,6 +13,17 @@ _ESCAPES = re.compile(
 # C0 but for tab and line feed, DEL, C1, and what turns the direction of writing.
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
+# With an error, ansible-core shows lines of the file, or the value, that it is about (2.19 and later).
+_EXCERPT = re.compile(r"^(Origin: [^\n]*\n)\n(?:[^\n]+(?:\n|\Z))+", re.MULTILINE)
+
+
+def without_excerpts(text: str) -> str:
+    """Return what Ansible says without what it quotes of files and variables: there may be passwords in it.
+
+    File, line and column stay.
+    """
+    return _EXCERPT.sub(r"\1", text)
+
 
 def harmless(text: str) -> str:
     """Return a text without anything that steers a terminal; lines stay lines.

@@ -83,6 +83,22 @@ def test_secrets_are_on_no_command_line(run):
     assert "hush-hush" not in log
 
 
+@pytest.mark.parametrize("value", ["hush{{hush", "hush-{{ nowhere }}-hush"])
+@pytest.mark.parametrize("given", ["file", "option"])
+def test_a_password_that_ansible_takes_for_a_template_is_not_quoted(run, tmp_path, value, given):
+    told = {"before": "hush-hush", "password": value}
+    path = tmp_path / "secrets.yml"
+    path.write_text("\n".join(f"{name}: {json.dumps(text)}" for name, text in told.items()))
+    outcome, events, _, log = run(
+        [{"name": "Use", "ansible.builtin.debug": {"msg": "{{ password | length }}"}}],
+        extra_vars=(f"@{path}" if given == "file" else json.dumps(told),),
+    )
+    assert outcome.code == 2
+    assert ("Syntax error in template" if value.endswith("{{hush") else "'nowhere' is undefined") in log
+    assert (f"{path}:2" in log) == (given == "file")
+    assert "hush" not in log + str(events)
+
+
 def test_lookup(run, monkeypatch, tmp_path):
     """`lookup('env', ...)` gives what plain Ansible gives, and no file of the run keeps the environment."""
     (tmp_path / "mine").mkdir()
