@@ -184,10 +184,10 @@ class ContainerdRuntime:
     def _configure(self) -> None:
         present = read_text(CONFIG)
         said = self._read(present or "")
-        # Asked in their own words first, so that what containerd refuses here is what people wrote.
-        runs_with = self._dump(present if containerd.absolute_imports(said) == said else said) if present else None
-        if runs_with is not None and containerd.cri_is_disabled(said):
-            runs_with = self._dump(containerd.enabled_cri(said), ours=True)
+        # What is switched off is switched on here in any case, in whichever words a containerd of today may refuse.
+        kept = containerd.enabled_cri(said) if containerd.cri_is_disabled(said) else said
+        # In their own words if need be, so that what containerd refuses here is what people wrote.
+        runs_with = self._dump(present if containerd.absolute_imports(kept) == said else kept) if present else None
         default = toml.loads(self._default())
         self._refuse_old_mirrors(runs_with or default)
         wanted = containerd.wanted_values(

@@ -158,16 +158,20 @@ def _save_image(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "cause"),
+    ("arguments", "cause", "times"),
     [
-        ([], "sudo asks deploy for a password"),
-        (["-e", "ansible_become_password=nope"], "sudo refuses the password of deploy"),
-        (["-e", "ansible_port=22"], "answers, but from there"),
+        # What is true of both hosts is said once; the address behind the bastion is another for each.
+        ([], "sudo asks deploy for a password", 1),
+        (["-e", "ansible_become_password=nope"], "sudo refuses the password of deploy", 1),
+        (["-e", "ansible_port=22"], "answers, but from there", 2),
     ],
 )
-def test_hop_that_fails_is_named(bare_site: Site, program: Program, arguments: list[str], cause: str) -> None:
+def test_hop_that_fails_is_named(
+    bare_site: Site, program: Program, arguments: list[str], cause: str, times: int
+) -> None:
     result = program.run("check", *bare_site.options, *arguments, expect=4)
-    assert result.stdout.count(cause) == 2
+    assert result.stdout.count(cause) == times
+    assert all(bare_site.hosts.host(name) in result.stdout for name in ("cp1", "worker1"))
     assert "nope" not in result.stdout + result.stderr
 
 
