@@ -11,8 +11,8 @@ description:
     still knows of an earlier life of that host, its member of etcd and its Node object, because etcd would wait for
     the old one and Kubernetes refuses a second node of the name.
   - A name is no proof. A member or a Node goes only when name and address are the host's; when the member is dead,
-    which is watched for a while, or never voted, or the host itself proves that its join was cut; and when the
-    Node is not Ready. Any doubt is an error, and nothing is removed.
+    which is watched for a while, or never voted; and when the Node is not Ready, or the host itself proves that its
+    join was cut. Any doubt is an error, and nothing is removed.
 author: kubestrap
 options:
   name: {description: Name of the node that is to join., type: str, required: true}
@@ -223,9 +223,10 @@ def make_room(changes: Changes, etcd: Etcd, kubectl: Kubectl, asked: dict[str, A
             f"{asked['name']} is a control plane of this cluster, but does not work as one: {asked['trouble']}"
         )
     # All that may be refused is asked for before the first thing goes.
-    if not asked["unfinished"]:
-        for member in filter(votes, old):
-            refuse_living(etcd, member, asked)
+    # kubeadm lets a member vote after the last file of a control plane is there, so a join that was cut before leaves
+    # none that votes. One that does is a control plane that lost a file, though the mark of its join is still there.
+    for member in filter(votes, old):
+        refuse_living(etcd, member, asked)
     has_node = refuse_ready(kubectl, asked)
     for member in old:
         state = "member" if votes(member) else "member that never voted"
