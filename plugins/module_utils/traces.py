@@ -296,18 +296,7 @@ def move_aside(params: dict[str, Any]) -> str:
         KubeadmError: when that is not possible; then nothing was deleted.
     """
     aside = at(ASIDE) / time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    kubeadm.run("systemctl", "stop", "kubelet", timeout=SECONDS)
-    crictl = ("crictl", "--runtime-endpoint", params["cri_socket"])
-    try:
-        # Docker goes on with the containers of a pod that is stopped.
-        for listed, stop in (("ps", "stop"), ("pods", "stopp")):
-            running = kubeadm.run(*crictl, listed, "--quiet", timeout=60).stdout.split()
-            if running:
-                kubeadm.run(*crictl, stop, *running, timeout=SECONDS)
-    except (FileNotFoundError, subprocess.TimeoutExpired) as error:
-        raise KubeadmError(
-            f"What is here cannot be moved aside while pods run, and they cannot be stopped: {error}"
-        ) from None
+    _stop_pods(params["cri_socket"])
     kubelet = at(KUBELET)
     for mounted in sorted(_mounts_below(kubelet), key=len, reverse=True):
         kubeadm.run("umount", mounted, timeout=60)
@@ -324,14 +313,39 @@ def move_aside(params: dict[str, Any]) -> str:
             _move(at(path), aside / path)
     for path, mode in ((MANIFESTS, 0o755), (KUBELET, 0o750)):
         at(path).mkdir(mode=mode, exist_ok=True)
-    if logins is not None:
-        write_atomically(credentials.KUBELET, logins, mode=0o600)
     os.sync()
     unfinished.remove()
-    # Nothing but containers is left for it.
-    _kubeadm_reset(params["cri_socket"], "--skip-phases=remove-etcd-member", "--cert-dir=/run/kubestrap-none")
+    try:
+        # Nothing but containers is left for it.
+        _kubeadm_reset(params["cri_socket"], "--skip-phases=remove-etcd-member", "--cert-dir=/run/kubestrap-none")
+    finally:
+        # It empties the directory of the kubelet, and what comes next pulls with them.
+        if logins is not None:
+            write_atomically(credentials.KUBELET, logins, mode=0o600)
     clear_pod_network()
     return str(aside)
+
+
+def _stop_pods(cri_socket: str) -> None:
+    """Stop the kubelet and every container; raise an error when one may still run."""
+    kubeadm.run("systemctl", "stop", "kubelet", timeout=SECONDS)
+    crictl = ("crictl", "--runtime-endpoint", cri_socket)
+    try:
+        # Docker goes on with the containers of a pod that is stopped.
+        for listed, stop in (("ps", "stop"), ("pods", "stopp")):
+            running = kubeadm.run(*crictl, listed, "--quiet", timeout=60).stdout.split()
+            if running:
+                kubeadm.run(*crictl, stop, *running, timeout=SECONDS)
+        # What writes while it is moved is not kept; a runtime that does not answer has not said that nothing runs.
+        after = kubeadm.run(*crictl, "ps", "--quiet", timeout=60)
+        trouble = after.stdout.strip() if after.returncode == 0 else kubeadm.last_lines(after.stderr, 2) or "no answer"
+    except (FileNotFoundError, KubeadmError) as error:
+        trouble = str(error)
+    if trouble:
+        raise KubeadmError(
+            f"What is here cannot be moved aside while pods run, and they cannot be stopped: {trouble}. Nothing was "
+            "moved."
+        )
 
 
 def _mounts_below(directory: Path) -> list[str]:

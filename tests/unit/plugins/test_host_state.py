@@ -403,6 +403,40 @@ def test_only_what_the_person_named_is_moved_aside(host: Host, monkeypatch: pyte
     assert len(moved) == 1
 
 
+def test_the_logins_of_registries_outlive_the_reset_after_moving_aside(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logins = host.write("var/lib/kubelet/config.json", "logins")
+    monkeypatch.setattr(credentials, "KUBELET", str(logins))
+
+    def run(*command: str, **_: Any) -> subprocess.CompletedProcess[str]:
+        if command[:2] == ("kubeadm", "reset"):
+            # It empties the directory of the kubelet.
+            logins.unlink(missing_ok=True)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(kubeadm, "run", run)
+    host.data()
+    traces.move_aside({"cri_socket": "unix:///x"})
+    assert logins.read_text() == "logins"
+
+
+@pytest.mark.parametrize("failing", ["ps", "stop"])
+def test_what_may_still_run_is_not_moved_aside(host: Host, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+    def run(*command: str, **_: Any) -> subprocess.CompletedProcess[str]:
+        crictl = command[0] == "crictl"
+        code = int(crictl and failing in command)
+        said = "abc\n" if crictl and "--quiet" in command and not code else ""
+        return subprocess.CompletedProcess(command, code, said, "no runtime" if code else "")
+
+    monkeypatch.setattr(kubeadm, "run", run)
+    monkeypatch.setattr(credentials, "KUBELET", str(host.root / "var/lib/kubelet/config.json"))
+    host.data()
+    with pytest.raises(KubeadmError, match="cannot be moved aside"):
+        traces.move_aside({"cri_socket": "unix:///x"})
+    assert traces.look().data
+
+
 def test_what_is_moved_aside_is_roots_alone(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     host.whole(EMBEDDED)
     host.data()
