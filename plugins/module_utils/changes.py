@@ -142,7 +142,10 @@ def write_atomically(
     """
     directory = Path(path).parent
     made = [parent for parent in (directory, *directory.parents) if not parent.exists()]
-    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
+    for parent in made:
+        # Whatever the umask takes away: programs read what is in them as users of their own.
+        parent.chmod(0o755)
     data = content if isinstance(content, bytes) else content.encode("utf-8", errors="surrogateescape")
     handle, name = tempfile.mkstemp(dir=directory, prefix=".kubestrap-")
     temporary = Path(name)

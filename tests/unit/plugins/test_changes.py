@@ -157,3 +157,14 @@ def test_digest_of_what_is_there(tmp_path: Path) -> None:
     assert sha256_of(path) == ""
     path.write_bytes(b"")
     assert sha256_of(path) == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def test_a_directory_is_readable_whatever_the_umask(tmp_path: Path) -> None:
+    # Hardened hosts give root 027 or 077, and apt reads the keyring as a user of its own.
+    before = os.umask(0o077)
+    try:
+        write_atomically(str(tmp_path / "keyrings/of/key.asc"), "key")
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("keyrings", "keyrings/of")]
+    assert modes == [0o755, 0o755]
