@@ -54,14 +54,16 @@ class Kubectl:
         try:
             done = subprocess.run(
                 command,
-                input=stdin,
+                # Nothing to read without a text: the input of this process is not meant for it.
+                input=stdin or "",
                 capture_output=True,
                 text=True,
                 timeout=timeout,
                 check=False,
                 errors="replace",
-                # No proxy knows the way to the API.
-                env=proxy.without(dict(os.environ)),
+                # No proxy knows the way to the API; and what root prefers on the command line (kuberc), such as to be
+                # asked before something is deleted, is not for us.
+                env={**proxy.without(dict(os.environ)), "KUBERC": "off"},
             )
         except FileNotFoundError:
             raise KubectlError("kubectl is not installed on this host") from None

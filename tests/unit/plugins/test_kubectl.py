@@ -1,5 +1,9 @@
 """What kubectl says, as people read it."""
 
+import os
+from pathlib import Path
+
+import pytest
 from ansible_collections.kubestrap.cluster.plugins.module_utils import kubectl
 
 
@@ -30,3 +34,21 @@ def test_a_node_is_described_with_its_role() -> None:
         "address": "10.0.0.1",
     }
     assert kubectl.describe_node({"metadata": {"name": "b"}})["ready"] is False
+
+
+def test_preferences_of_root_for_kubectl_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # With `delete` set to ask first, kubectl reads no answer, deletes nothing and ends well.
+    program = tmp_path / "kubectl"
+    program.write_text('#!/bin/sh\nread -r line; echo "$KUBERC/$line"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.delenv("KUBERC", raising=False)
+    reading, writing = os.pipe()
+    os.write(writing, b"not for kubectl\n")
+    os.close(writing)
+    standard = os.dup(0)
+    os.dup2(reading, 0)
+    try:
+        assert kubectl.Kubectl().run("delete", "x") == "off/\n"
+    finally:
+        os.dup2(standard, 0)
