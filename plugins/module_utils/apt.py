@@ -55,7 +55,6 @@ ENVIRONMENT = {
     # needrestart would restart services by itself in the middle of an installation.
     "NEEDRESTART_SUSPEND": "1",
     "APT_LISTCHANGES_FRONTEND": "none",
-    "LC_ALL": "C.UTF-8",
 }
 NOT_IN_LISTS = re.compile(
     r"Unable to locate package|has no installation candidate|404 +Not Found|Version .* was not found"

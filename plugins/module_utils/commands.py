@@ -18,6 +18,8 @@ ANSWER_SECONDS = 120
 # Exit codes of `timeout`: it ended the program, or had to kill it after so many seconds more.
 TIMED_OUT, KILLED = 124, 137
 KILLED_AFTER = 5
+# What they say is read, so they say it in English.
+ENVIRONMENT = {"LC_ALL": "C.UTF-8", "LANGUAGE": ""}
 
 
 def execute(
@@ -34,7 +36,8 @@ def execute(
         options: As for C(AnsibleModule.run_command).
     """
     words = ["timeout", f"--kill-after={KILLED_AFTER}", str(seconds), *map(str, command)]
-    code, stdout, stderr = module.run_command(words, **options)
+    environment = {**ENVIRONMENT, **options.pop("environ_update", {})}
+    code, stdout, stderr = module.run_command(words, environ_update=environment, **options)
     if code in (TIMED_OUT, KILLED):
         return TIMED_OUT, stdout, f"{stderr}\n{command[0]} did not end within {seconds} s".strip()
     return code, stdout, stderr.replace("timeout: failed to run command", "cannot run")

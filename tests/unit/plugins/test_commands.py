@@ -33,3 +33,15 @@ def test_program_that_is_missing() -> None:
     code, _, stderr = execute("no-such-program")
     assert code == 127
     assert re.match("cannot run .no-such-program.", stderr)
+
+
+def test_programs_answer_in_english_whatever_the_host_speaks() -> None:
+    seen: dict[str, Any] = {}
+
+    class Speaks:
+        def run_command(self, _: list[str], **options: Any) -> tuple[int, str, str]:
+            seen.update(options)
+            return 0, "", ""
+
+    commands.execute(Speaks(), ["apt-cache", "policy", "x"], environ_update={"HOME": "/x"})  # type: ignore[arg-type]
+    assert seen["environ_update"] == {"LC_ALL": "C.UTF-8", "LANGUAGE": "", "HOME": "/x"}
