@@ -87,7 +87,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, kubeconfig
+from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, kubeconfig, traces
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import (
     Changes,
     read_text,
@@ -111,7 +111,6 @@ PROGRAM = Path("/usr/local/bin/minikube")
 KUBECTL = Path("/usr/local/bin/kubectl")
 CRI_DOCKERD = Path("/usr/local/bin/cri-dockerd")
 CRI_DOCKERD_HOME = Path("/usr/local/lib/cri-dockerd")
-KUBELET_CONF = Path("/etc/kubernetes/kubelet.conf")
 CNI_PLUGINS = tuple(Path("/opt/cni/bin", name) for name in ("bridge", "firewall", "host-local", "loopback", "portmap"))
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What minikube writes for the driver none and leaves behind, and other clusters on this host would stumble over.
@@ -193,6 +192,7 @@ class Minikube:
                     msg=f"{self.profile} says that minikube has a cluster here, but there is no {PROGRAM} to delete it "
                     "with. Run `kubestrap minikube up` first, or delete it with the minikube that made it."
                 )
+            self._refuse_other_program()
             status = self._status()
             self.changes.act("minikube", self._delete, before=described(status), after="no cluster\n")
             if self.driver == "none":
@@ -233,22 +233,26 @@ class Minikube:
         return str(digest).lower()
 
     def _refuse(self) -> None:
-        if os.path.lexists(PROGRAM) and not self._is_ours(PROGRAM, HOME):
-            self.module.fail_json(
-                msg=f"There is a {PROGRAM} that kubestrap did not put there. Remove it (its cluster first: `minikube "
-                "delete`), so that it is clear which minikube keeps the cluster."
-            )
+        self._refuse_other_program()
         configured = self._configuration().get("Driver", self.driver)
         if configured != self.driver:
             self.module.fail_json(
                 msg=f"Minikube's cluster on this host was made with the driver {configured}, and {self.driver} is "
                 f"asked for. Delete it first: `kubestrap minikube down -e cluster_minikube_driver={configured}`."
             )
-        if self.driver == "none" and KUBELET_CONF.exists() and not self._configuration():
+        found = traces.look()
+        if self.driver == "none" and not found.bare and not self._configuration():
             self.module.fail_json(
-                msg=f"This host is a node of a cluster that minikube did not make ({KUBELET_CONF} exists). Minikube "
+                msg=f"This host holds {found.describe()}, of a cluster that minikube did not make. Minikube "
                 "with the driver none would take the host over. Nothing was changed: choose another host, or remove "
                 "that cluster from this one first."
+            )
+
+    def _refuse_other_program(self) -> None:
+        if os.path.lexists(PROGRAM) and not self._is_ours(PROGRAM, HOME):
+            self.module.fail_json(
+                msg=f"There is a {PROGRAM} that kubestrap did not put there. Remove it (its cluster first: `minikube "
+                "delete`), so that it is clear which minikube keeps the cluster."
             )
 
     def _configuration(self) -> dict[str, Any]:

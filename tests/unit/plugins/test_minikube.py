@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.kubestrap.cluster.plugins.module_utils import traces
 from ansible_collections.kubestrap.cluster.plugins.modules import minikube
 from ansible_collections.kubestrap.cluster.plugins.modules.minikube import (
     Minikube,
@@ -63,8 +64,9 @@ class Module:
 @pytest.fixture(autouse=True)
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A host on which every path is in a directory of the test."""
-    for name in ("PROGRAM", "HOME", "KUBECTL", "CRI_DOCKERD", "CRI_DOCKERD_HOME", "KUBELET_CONF", "BINARIES"):
+    for name in ("PROGRAM", "HOME", "KUBECTL", "CRI_DOCKERD", "CRI_DOCKERD_HOME", "BINARIES"):
         monkeypatch.setattr(minikube, name, tmp_path / str(getattr(minikube, name)).lstrip("/"))
+    monkeypatch.setattr(traces, "ROOT", tmp_path)
     left = tuple(f"{tmp_path}{path}" for path in minikube.LEFT_BEHIND)
     monkeypatch.setattr(minikube, "LEFT_BEHIND", left)
     (tmp_path / "usr/local/bin").mkdir(parents=True)
@@ -133,12 +135,20 @@ def test_a_running_cluster_is_seen(host: Path) -> None:
 
 
 def test_a_node_of_another_cluster_is_not_taken_over(host: Path) -> None:
-    minikube.KUBELET_CONF.parent.mkdir(parents=True)
-    minikube.KUBELET_CONF.touch()
+    (host / "etc/kubernetes").mkdir(parents=True)
+    (host / "etc/kubernetes/kubelet.conf").touch()
     with pytest.raises(Failed, match="Nothing was changed"):
         Minikube(Module()).look()
     made_by_minikube(host)
     outcome(Module(), "look")
+
+
+@pytest.mark.parametrize("path", ["etc/kubernetes/manifests/etcd.yaml", "var/lib/etcd/member/snap/db"])
+def test_a_control_plane_without_its_kubelet_conf_is_not_taken_over(host: Path, path: str) -> None:
+    (host / path).parent.mkdir(parents=True)
+    (host / path).touch()
+    with pytest.raises(Failed, match=Path(path).parts[2]):
+        Minikube(Module()).look()
 
 
 def test_a_minikube_of_somebody_else_is_not_replaced() -> None:
@@ -187,6 +197,15 @@ def test_delete_takes_what_is_ours_and_leaves_the_rest(host: Path) -> None:
     assert [path.exists() for path in units] == [False, True]
     assert [os.path.lexists(path) for path in (minikube.KUBECTL, minikube.PROGRAM, minikube.HOME)] == [False] * 3
     assert minikube.CRI_DOCKERD.is_symlink()
+
+
+def test_the_cluster_of_somebody_elses_minikube_is_not_deleted(host: Path) -> None:
+    made_by_minikube(host)
+    minikube.PROGRAM.touch()
+    module = Module(state="deleted")
+    with pytest.raises(Failed, match="kubestrap did not put there"):
+        Minikube(module).delete()
+    assert module.commands == []
 
 
 def test_delete_of_nothing_changes_nothing() -> None:
