@@ -78,7 +78,14 @@ import re
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, credentials, kubeadm, systemd
+from ansible_collections.kubestrap.cluster.plugins.module_utils import (
+    apt,
+    credentials,
+    kubeadm,
+    systemd,
+    traces,
+    unfinished,
+)
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes, read_text
 from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import run
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import ARGUMENT as PROXY_ARGUMENT
@@ -129,6 +136,11 @@ def _is_stale(entry: str, url: str) -> bool:
     return url.rstrip("/") in active or STALE.search(active) is not None
 
 
+def is_node() -> bool:
+    """Tell whether a kubelet runs what is here: a control plane that lost its kubelet.conf is one all the same."""
+    return KUBELET_CONF.exists() or (bool(traces.look().parts) and unfinished.read() is None)
+
+
 class KubernetesPackages:
     """One run of the module."""
 
@@ -143,7 +155,7 @@ class KubernetesPackages:
         """Converge and end the module."""
         Proxy(self.module.params["proxy"]).use()
         wrong = [name for name in VERSIONED if name in self.installed and not self._is_right(name)]
-        if wrong and KUBELET_CONF.exists():
+        if wrong and is_node():
             self._refuse_upgrade(wrong[0])
         missing = [name for name in PACKAGES if name not in self.installed] + wrong
         url = kubernetes_url(self.module.params["repository"], self.wanted)

@@ -1,6 +1,13 @@
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
+from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, traces, unfinished
 from ansible_collections.kubestrap.cluster.plugins.module_utils.repository import kubernetes_url
+from ansible_collections.kubestrap.cluster.plugins.modules import kubernetes_packages
 from ansible_collections.kubestrap.cluster.plugins.modules.kubernetes_packages import (
+    KubernetesPackages,
     matches,
     without_stale_entries,
 )
@@ -65,3 +72,22 @@ def test_stale_paragraph_goes_and_the_others_stay() -> None:
     assert without_stale_entries(f"{own}\n\n{stale}\n", URL, deb822=True) == f"{own}\n"
     assert without_stale_entries(f"{stale}\n", URL, deb822=True) == ""
     assert without_stale_entries(f"{own}\n\n\n{own}\n", URL, deb822=True) == f"{own}\n\n\n{own}\n"
+
+
+def test_a_control_plane_without_its_kubelet_conf_is_not_upgraded_in_passing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(*, msg: str) -> None:
+        raise SystemExit(msg)
+
+    monkeypatch.setattr(traces, "ROOT", tmp_path)
+    monkeypatch.setattr(unfinished, "MARK", str(tmp_path / "unfinished.json"))
+    monkeypatch.setattr(kubernetes_packages, "KUBELET_CONF", tmp_path / "etc/kubernetes/kubelet.conf")
+    installed = {"kubelet": apt.Package("1.35.2-1.1", held=True)}
+    monkeypatch.setattr(apt, "installed", lambda *_: installed)
+    monkeypatch.setattr(kubernetes_packages, "Proxy", lambda _: SimpleNamespace(use=lambda: None))
+    (tmp_path / "etc/kubernetes/manifests").mkdir(parents=True)
+    (tmp_path / "etc/kubernetes/manifests/kube-apiserver.yaml").touch()
+    module: Any = SimpleNamespace(params={"version": "1.36.4", "proxy": {}}, fail_json=ended, check_mode=False)
+    with pytest.raises(SystemExit, match=r"with kubelet 1\.35\.2, and 1\.36\.4 is asked for"):
+        KubernetesPackages(module).run()
