@@ -59,6 +59,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import (
     Kubectl,
     KubectlError,
     as_list,
+    condition,
     is_ours,
     is_ready,
     last_warnings,
@@ -90,7 +91,9 @@ SECONDS_FOR_ADDRESSES = 15
 # What people may have put into an add-on's namespace; what is made there without them; kinds an add-on fills.
 INSIDE = (
     "configmaps", "secrets", "services", "serviceaccounts", "roles", "rolebindings", "persistentvolumeclaims", "pods",
-    "deployments", "daemonsets", "statefulsets", "jobs", "cronjobs", "ingresses",
+    "deployments", "daemonsets", "statefulsets", "jobs", "cronjobs", "ingresses", "replicasets",
+    "replicationcontrollers", "networkpolicies", "poddisruptionbudgets", "horizontalpodautoscalers", "resourcequotas",
+    "limitranges",
 )  # fmt: skip
 MADE_THERE = ("kube-root-ca.crt", "default", "memberlist", "metallb-memberlist", "metallb-webhook-cert")
 REPORTS = ("Status", "State")
@@ -227,7 +230,13 @@ class Addons:
     def _in_use(self, addon: str, own: list[dict[str, Any]]) -> list[str]:
         """Return what people made that would go with an add-on; with it comes a finding."""
         spaces = [obj["metadata"]["name"] for obj in own if obj["kind"] == "Namespace"]
-        listed = [obj for name in spaces for obj in self.kubectl.items(f"--namespace={name}", "get", ",".join(INSIDE))]
+        kinds = [",".join(INSIDE), ",".join(self._kinds_of_others(own))] if spaces else []
+        listed = [
+            obj
+            for name in spaces
+            for kind in filter(None, kinds)
+            for obj in self.kubectl.items(f"--namespace={name}", "get", kind)
+        ]
         for obj in own:
             # Objects of such kinds are what the add-on itself reports.
             if obj["kind"] == "CustomResourceDefinition" and not obj["spec"]["names"]["kind"].endswith(REPORTS):
@@ -245,6 +254,17 @@ class Addons:
                 }
             )
         return found
+
+    def _kinds_of_others(self, own: list[dict[str, Any]]) -> list[str]:
+        """Return the kinds that other programs brought and of which there may be objects in a namespace."""
+        ours = {obj["metadata"]["name"] for obj in own}
+        return [
+            obj["metadata"]["name"]
+            for obj in self.kubectl.items("get", "customresourcedefinitions")
+            if obj["metadata"]["name"] not in ours
+            and obj.get("spec", {}).get("scope") == "Namespaced"
+            and condition(obj, "Established").get("status") != "False"
+        ]
 
     def _remove(self, objects: list[dict[str, Any]]) -> None:
         going = {obj["metadata"]["name"] for obj in objects if obj["kind"] == "Namespace"}

@@ -133,6 +133,28 @@ def test_what_people_made_keeps_the_addon_and_the_finding_names_it(kind: str, na
     assert f"{kind} metallb-system/{name}" in finding["evidence"]
 
 
+@pytest.mark.parametrize("kind", ["networkpolicies", "poddisruptionbudgets", "resourcequotas", "replicasets"])
+def test_every_usual_kind_in_the_namespace_of_an_addon_is_looked_for(kind: str) -> None:
+    assert kind in INSIDE.split(",")
+
+
+def test_an_object_of_another_programs_kind_keeps_the_addon_too() -> None:
+    api = Api(METALLB)
+    api.lists["customresourcedefinitions"] = [
+        {**obj("CustomResourceDefinition", name, manager="helm"), "spec": {"scope": scope, "names": {"kind": kind}}}
+        for name, scope, kind in (
+            ("servicemonitors.monitoring.coreos.com", "Namespaced", "ServiceMonitor"),
+            ("clusterissuers.cert-manager.io", "Cluster", "ClusterIssuer"),
+        )
+    ]
+    monitor = obj("ServiceMonitor", "theirs", namespace="metallb-system", manager="helm")
+    api.lists["servicemonitors.monitoring.coreos.com"] = [monitor]
+    subject = addons(api)
+    assert subject.remove([]) == []
+    assert api.deleted == []
+    assert "ServiceMonitor metallb-system/theirs" in subject.findings[0]["evidence"]
+
+
 def test_what_the_cluster_and_the_addon_made_does_not_keep_it() -> None:
     api = Api(METALLB)
     owned = obj("Pod", "controller-1", namespace="metallb-system", manager="kube-controller-manager")
