@@ -447,7 +447,10 @@ class DockerRuntime:
 
     def _restart(self, reason: str) -> None:
         """Restart Docker, and start what others had running on it and it does not start by itself."""
-        stopped = [] if docker.survives_restart(self.module) else docker.own_containers(self.module)
+        survives = docker.survives_restart(self.module)
+        stopped = [] if survives else docker.own_containers(self.module)
+        if not survives and not stopped:
+            self._refuse_silent(reason)
         systemd.restart(self.changes, DOCKER, reason=reason)
         running = set() if self.module.check_mode else {one.identity for one in docker.own_containers(self.module)}
         for container in stopped:
@@ -465,6 +468,17 @@ class DockerRuntime:
                     before="stopped by the restart of Docker\n",
                     after="started again\n",
                 )
+
+    def _refuse_silent(self, reason: str) -> None:
+        """End the module when Docker runs and does not say what: nobody would start that again."""
+        code, stdout, stderr = execute(self.module, ["docker", "ps", "--quiet"])
+        if code != 0:
+            self.module.fail_json(
+                msg=f"Docker is to be restarted, because {reason}, and does not say which containers run on it: "
+                f"{last_lines(stderr or stdout)}\nIt was not restarted, since nobody would start them again. See what "
+                "is wrong with it (`journalctl -u docker`), or restart it yourself (`systemctl restart docker`), and "
+                "run again."
+            )
 
     def _start_again(self, container: docker.Container) -> None:
         command = ["docker", "start", container.identity]

@@ -93,3 +93,24 @@ def test_settings_with_a_secret_are_read_by_root_alone(
     runtime._write_settings({}, runtime.settings)
     assert stat.S_IMODE((tmp_path / "DAEMON_JSON").stat().st_mode) == mode
     assert stat.S_IMODE((tmp_path / "LAST_ASKED").stat().st_mode) == 0o600
+
+
+def test_docker_that_does_not_say_what_it_runs_is_not_restarted() -> None:
+    asked: list[list[str]] = []
+
+    class Module:
+        check_mode = False
+
+        def run_command(self, command: list[str], **_: Any) -> tuple[int, str, str]:
+            asked.append(command[3:])  # behind `timeout`
+            return 1, "", "Cannot connect to the Docker daemon"
+
+        def fail_json(self, *, msg: str) -> None:
+            raise SystemExit(msg)
+
+    runtime: Any = DockerRuntime.__new__(DockerRuntime)
+    runtime.module = Module()
+    runtime.changes = Changes(runtime.module)
+    with pytest.raises(SystemExit, match="Cannot connect to the Docker daemon"):
+        runtime._restart("its proxy is another")
+    assert {words[0] for words in asked} == {"docker"}
