@@ -189,3 +189,10 @@ def test_everything_is_known_without_the_first_control_plane(name: str) -> None:
 def test_what_status_knows_of_the_hosts() -> None:
     found = value("cluster_check_inventory", facts=FACTS, ansible_host="192.0.2.1")
     assert [list(one) for one in found] == [["cp", "192.0.2.1", ""], ["w", "192.0.2.1", ""]]
+
+
+@pytest.mark.parametrize("playbook", sorted((ROOT / "playbooks").glob("*.yml")), ids=lambda path: path.stem)
+def test_no_host_runs_ahead_of_the_verdict(playbook: Path) -> None:
+    # With `strategy = free` in somebody's ansible.cfg, run_once is once a host, and throttle no order.
+    for play in yaml.safe_load(playbook.read_text()):
+        assert play["strategy"] == "ansible.builtin.linear"
