@@ -157,6 +157,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils import (
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
 from ansible_collections.kubestrap.cluster.plugins.module_utils.download import ARCHITECTURES, architecture
 from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose, in_container, read_os_release
+from ansible_collections.kubestrap.cluster.plugins.module_utils.kubeadm import CONTROL_PLANE_PARTS
 from ansible_collections.kubestrap.cluster.plugins.module_utils.network import (
     is_loopback,
     is_taken,
@@ -582,7 +583,9 @@ class Preflight:
         server = parse_server(read_text(str(KUBELET_CONF)) or "")
         is_control_plane = self.is_control_plane
         held = advice.worth(running=self.processes.values())
-        self.facts.update(api_server=server, is_control_plane=is_control_plane, held=held)
+        # For the others: one that lost a manifest is a control plane all the same, and beside it no cluster is made.
+        parts = any((MANIFESTS / f"{part}.yaml").exists() for part in CONTROL_PLANE_PARTS)
+        self.facts.update(api_server=server, is_control_plane=parts, held=held)
         if is_control_plane:
             self._control_plane()
         if is_control_plane and not self.asked["control_plane"]:

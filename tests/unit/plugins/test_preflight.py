@@ -1,11 +1,13 @@
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.kubestrap.cluster.plugins.action.preflight_comparison import compare
 from ansible_collections.kubestrap.cluster.plugins.action.preflight_report import verdict
 from ansible_collections.kubestrap.cluster.plugins.action.preflight_verdict import in_pool
-from ansible_collections.kubestrap.cluster.plugins.modules.preflight import parse_server
+from ansible_collections.kubestrap.cluster.plugins.modules import preflight
+from ansible_collections.kubestrap.cluster.plugins.modules.preflight import Preflight, parse_server
 
 
 @pytest.mark.parametrize(
@@ -131,3 +133,19 @@ def test_address_that_is_to_be_handed_out_is_no_hosts() -> None:
     pool = ["192.0.2.200-192.0.2.210", "198.51.100.0/30"]
     assert in_pool(pool, ["192.0.2.11", "2001:db8::1"]) == []
     assert in_pool(pool, ["192.0.2.205", "198.51.100.3"]) == ["192.0.2.205", "198.51.100.3"]
+
+
+def test_a_control_plane_that_lost_a_manifest_is_one_for_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Else a bare host that stands before it in the inventory makes a second cluster, while its API is down.
+    monkeypatch.setattr(preflight, "MANIFESTS", tmp_path)
+    monkeypatch.setattr(preflight, "KUBELET_CONF", tmp_path / "kubelet.conf")
+    monkeypatch.setattr(preflight.advice, "worth", lambda **_: "")
+    monkeypatch.setattr(preflight, "OTHER_DISTRIBUTIONS", {})
+    (tmp_path / "etcd.yaml").touch()
+    host: Any = Preflight.__new__(Preflight)
+    host.asked, host.facts, host.processes = {"api_endpoint": "", "control_plane": True}, {}, {}
+    host.addresses, host.hostname, host.is_control_plane = [], "cp2", False
+    host._other_clusters()
+    assert host.facts["is_control_plane"]
