@@ -86,7 +86,8 @@ def owner(pid: int) -> Optional[tuple[int, str]]:
         while pid > 1:
             name, parent, started = process(pid)
             if name.startswith("sshd"):
-                return pid, started
+                # Behind an Ansible of this machine it is the person's login, which lasts longer and holds other runs.
+                return found or (pid, started)
             if name.startswith("ansible"):
                 found = pid, started
             pid = parent

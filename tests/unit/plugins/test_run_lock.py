@@ -86,3 +86,18 @@ def test_name_of_a_process_may_hold_anything() -> None:
     finally:
         program.kill()
         program.wait()
+
+
+def test_a_run_on_its_own_machine_does_not_last_as_long_as_the_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Two runs of one login are two runs, and the lock of one that failed is free before its person logs out.
+    tree = {
+        50: ("python3", 40, "e"),
+        40: ("ansible-playboo", 30, "d"),
+        30: ("ansible-playboo", 20, "c"),
+        20: ("bash", 10, "b"),
+        10: ("sshd", 1, "a"),
+    }
+    monkeypatch.setattr(run_lock, "process", tree.__getitem__)
+    assert run_lock.owner(50) == (30, "c")
+    tree[40] = tree[30] = ("sh", 20, "x")
+    assert run_lock.owner(50) == (10, "a")
