@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 import socket
-import subprocess
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.kubestrap.cluster.plugins.module_utils import kubeadm, traces, unfinished
@@ -183,7 +182,7 @@ class LocalControlPlane:
         try:
             done = kubeadm.run(*crictl, "ps", "--all", "--name", "kube-apiserver", "--output", "json", timeout=30)
             containers = json.loads(done.stdout)["containers"] or []
-        except (FileNotFoundError, subprocess.TimeoutExpired, ValueError, KeyError):
+        except (FileNotFoundError, KubeadmError, ValueError, KeyError):
             return -1
         return max((int(one.get("metadata", {}).get("attempt", 0)) + 1 for one in containers), default=0)
 
@@ -277,7 +276,7 @@ def kubelet_on_manifests() -> str:
     """Return what the kubelet said last about a manifest it cannot read, or an image it cannot have; else nothing."""
     try:
         log = kubeadm.run("journalctl", "-u", "kubelet", "-n", "300", "-o", "cat", "--no-pager", timeout=30).stdout
-    except (FileNotFoundError, subprocess.TimeoutExpired):
+    except (FileNotFoundError, KubeadmError):
         return ""
     meant = r"E\d{4} .*(?:process manifest|kube-apiserver.*Image)"
     said = [line for line in log.splitlines() if re.match(meant, line)]

@@ -83,7 +83,7 @@ def run(*command: str, timeout: int) -> subprocess.CompletedProcess[str]:
     """
     try:
         done = kubeadm.run("sh", "-c", '"$@" && rm -f -- "$0"', MARK, *command, timeout=timeout)
-    except subprocess.TimeoutExpired:
+    except KubeadmError:
         raise KubeadmError(f"{' '.join(command[:2])} did not end within {timeout} s.") from None
     if done.returncode > SHELL_KILLED:
         done.returncode = SHELL_KILLED - done.returncode

@@ -23,7 +23,6 @@ REVIEWED = {
     ("plugins/module_utils/control_plane.py", "The cluster has a node at {} under the name {}, and this host is"): (
         "last of two ways, for a machine that is gone for good; lost is the entry"
     ),
-    ("plugins/module_utils/traces.py", "kubeadm reset did not end within"): "what we ran, no advice",
     ("bootstrap/lab/image.py", "FROM debian"): "the recipe of a lab's image, no advice",
 }
 # Flags of ours and of programs we call, not advice.

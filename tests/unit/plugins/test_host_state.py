@@ -390,6 +390,22 @@ def test_the_kubelet_is_restarted_only_when_it_does_not_do_its_work(
     assert (("systemctl", "restart", "kubelet") in calls) is restarted
 
 
+def test_a_runtime_that_hangs_does_not_say_that_nothing_was_started(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*command: str, **_: Any) -> subprocess.CompletedProcess[str]:
+        if command[0] == "crictl":
+            raise KubeadmError("crictl did not end within 30 s on this host.")
+        return subprocess.CompletedProcess(command, 0, "active", "")
+
+    monkeypatch.setattr(kubeadm, "run", run)
+    host.whole()
+    local = plane()
+    with pytest.raises(KubeadmError, match="nothing listens there"):
+        local.revive()
+    assert not local.changes
+
+
 def test_only_what_the_person_named_is_moved_aside(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     host.data()
     moved = []
@@ -492,4 +508,6 @@ def test_the_mark_goes_with_kubeadms_last_phase_even_when_nobody_waits(host: Hos
     assert unfinished.read() is not None
     assert unfinished.run("sh", "-c", "kill -9 $$", timeout=10).returncode == -9
     assert unfinished.run("true", timeout=10).returncode == 0
+    with pytest.raises(KubeadmError, match=r"sleep 5 did not end within 0\.1 s"):
+        unfinished.run("sleep", "5", timeout=0.1)  # type: ignore[arg-type] - seconds are short here
     assert unfinished.read() is None
