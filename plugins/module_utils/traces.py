@@ -168,14 +168,16 @@ def lived() -> bool:
 
 def mark(what: str, params: dict[str, Any]) -> None:
     """Write the mark of something that is about to begin; what is here already is the person's."""
-    before = unfinished.read()
+    before, since = unfinished.read(), 0
     if what == "reset" and before is not None:
         kept: tuple[str, ...] = before.kept
+        since = unfinished.written()
     else:
         files = [path for path in at(PKI).rglob("*") if path.is_file()]
         files += [path for path in at(MANIFESTS).glob("*") if path.stem not in CONTROL_PLANE_PARTS]
         kept = tuple(sorted(map(str, files)))
-    unfinished.write(unfinished.Mark(what=what, node=params["node_name"], address=params["node_address"], kept=kept))
+    unfinished.write(unfinished.Mark(what, node=params["node_name"], address=params["node_address"], kept=kept,
+                                     since=since))  # fmt: skip
 
 
 def ours(params: dict[str, Any]) -> Judgement:
@@ -198,16 +200,16 @@ def ours(params: dict[str, Any]) -> Judgement:
     made += [at(f"{KUBERNETES}/{name}") for name in CONFIGURATIONS]
     made += [at(f"{MANIFESTS}/{part}.yaml") for part in CONTROL_PLANE_PARTS]
     since = unfinished.written()
-    if found.what != "reset":
-        older = next((path for path in [*data, *made] if path.exists() and path.stat().st_mtime_ns < since), None)
-        if older is not None:
-            return Judgement(
-                DOES_NOT,
-                f"{older} is older than the mark of the unfinished {found.what}, so it is of something else (or the "
-                "clock was set back in between)",
-            )
-        if data and not at(f"{MANIFESTS}/etcd.yaml").exists():
-            return Judgement(DOES_NOT, f"/{ETCD_DATA} is not explained by the unfinished {found.what}: no etcd.yaml")
+    older = next((path for path in [*data, *made] if path.exists() and path.stat().st_mtime_ns < since), None)
+    if older is not None:
+        return Judgement(
+            DOES_NOT,
+            f"{older} is older than the mark of the unfinished {found.what}, so it is of something else (or the "
+            "clock was set back in between)",
+        )
+    # A reset removes the manifests first.
+    if found.what != "reset" and data and not at(f"{MANIFESTS}/etcd.yaml").exists():
+        return Judgement(DOES_NOT, f"/{ETCD_DATA} is not explained by the unfinished {found.what}: no etcd.yaml")
     return Judgement(HOLDS, f"the mark of an unfinished {found.what}")
 
 

@@ -35,12 +35,14 @@ class Mark:
         node: Name of the node it is to make.
         address: Address of the host at that time.
         kept: Files of the person's that were here before, such as a CA of theirs.
+        since: With `reset`, when that was begun whose remains these are, in nanoseconds; 0 for the time of the mark.
     """
 
     what: str
     node: str
     address: str
     kept: tuple[str, ...] = ()
+    since: int = 0
 
 
 def write(mark: Mark) -> None:
@@ -54,14 +56,24 @@ def read() -> Optional[Mark]:
     """Return the mark; None when there is none, or none that can be read: then nothing is proved."""
     try:
         data = json.loads(read_text(MARK) or "")
-        return Mark(what=data["what"], node=data["node"], address=data["address"], kept=tuple(data["kept"]))
+        return Mark(
+            what=data["what"],
+            node=data["node"],
+            address=data["address"],
+            kept=tuple(data["kept"]),
+            since=int(data.get("since", 0)),
+        )
     except (ValueError, KeyError, TypeError):
         return None
 
 
 def written() -> int:
-    """Return when the mark was written, in nanoseconds, as the file system says it of other files too."""
-    return Path(MARK).stat().st_mtime_ns
+    """Return when that was begun which the mark speaks of, in nanoseconds, as the file system says it of other files.
+
+    What a reset removes is older than the mark of the reset itself.
+    """
+    mark = read()
+    return (mark.since if mark else 0) or Path(MARK).stat().st_mtime_ns
 
 
 def remove() -> None:

@@ -502,6 +502,16 @@ def test_a_reset_takes_every_trace_and_leaves_what_the_person_had(host: Host, mo
     assert "--skip-phases=remove-etcd-member" in calls[0]
 
 
+def test_what_was_put_back_after_a_cut_reset_is_not_ours(host: Host) -> None:
+    host.mark("init", age=60)
+    host.data(age=30)
+    for _ in range(2):
+        traces.mark("reset", PARAMS)
+        assert traces.ours(PARAMS).answer == HOLDS
+    host.data(age=3600)
+    assert traces.ours(PARAMS).answer == DOES_NOT
+
+
 def test_the_mark_goes_with_kubeadms_last_phase_even_when_nobody_waits(host: Host) -> None:
     host.mark()
     assert unfinished.run("false", timeout=10).returncode == 1
