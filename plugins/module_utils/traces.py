@@ -142,7 +142,15 @@ def _decoded(text: str) -> str:
 def fingerprints(text: str) -> set[str]:
     """Return the SHA-256 of each certificate of a text in PEM."""
     blocks = re.findall(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", text, re.DOTALL)
-    return {hashlib.sha256(ssl.PEM_cert_to_DER_cert(block)).hexdigest() for block in blocks}
+    return {hashlib.sha256(_der(block)).hexdigest() for block in blocks}
+
+
+def _der(block: str) -> bytes:
+    try:
+        return ssl.PEM_cert_to_DER_cert(block)
+    except ValueError:
+        # Cut off, or not Base64: it is no cluster's.
+        return block.encode(errors="replace")
 
 
 def of_another_cluster(known: set[str]) -> str:
@@ -275,7 +283,7 @@ def clear_pod_network() -> None:
     for one in at(LEASES).rglob("cbr0-*"):
         one.unlink()
     for directory in sorted([at(LEASES), *at(LEASES).rglob("*")], reverse=True):
-        if directory.is_dir() and not any(directory.iterdir()):
+        if directory.is_dir() and not directory.is_symlink() and not any(directory.iterdir()):
             directory.rmdir()
 
 

@@ -502,6 +502,20 @@ def test_a_reset_takes_every_trace_and_leaves_what_the_person_had(host: Host, mo
     assert "--skip-phases=remove-etcd-member" in calls[0]
 
 
+def test_a_ca_that_was_cut_off_is_nobodys_and_no_crash(host: Host) -> None:
+    host.write("etc/kubernetes/pki/ca.crt", pem("AAA"))
+    assert traces.of_another_cluster(traces.fingerprints(pem("AAAA"))) == "/etc/kubernetes/pki/ca.crt"
+
+
+def test_a_link_in_the_place_of_a_directory_of_the_pod_network_stays(host: Host) -> None:
+    host.write("data/cni/results/cbr0-x-eth0")
+    (host.root / "var/lib").mkdir(parents=True)
+    (host.root / "var/lib/cni").symlink_to(host.root / "data/cni")
+    traces.clear_pod_network()
+    assert (host.root / "var/lib/cni").is_symlink()
+    assert not (host.root / "data/cni/results").exists()
+
+
 def test_what_was_put_back_after_a_cut_reset_is_not_ours(host: Host) -> None:
     host.mark("init", age=60)
     host.data(age=30)
