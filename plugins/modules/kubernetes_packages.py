@@ -75,6 +75,8 @@ version:
 """
 
 import re
+import time
+from functools import partial
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -223,7 +225,11 @@ class KubernetesPackages:
                 continue
             kept = without_stale_entries(text, url, deb822=path.suffix == ".sources")
             if not kept and text and path != SOURCES_LIST:
-                self.changes.absent(str(path))
+                # apt passes over this ending without a word.
+                aside = path.with_name(f"{path.name}.{time.strftime('%Y%m%dT%H%M%S')}.disabled")
+                self.changes.act(
+                    str(path), partial(path.rename, aside), before="read by apt\n", after=f"moved to {aside}\n"
+                )
             elif kept != text:
                 self.changes.file(str(path), kept, keep=True)
 
