@@ -333,7 +333,7 @@ def validate(path: str) -> None:
     Raises:
         KubeadmError: with what is wrong in it.
     """
-    done = run("kubeadm", "config", "validate", "--config", path)
+    done = run("kubeadm", "config", "validate", "--config", path, timeout=OTHER_RUN_SECONDS)
     if done.returncode != 0:
         raise KubeadmError(f"kubeadm does not accept its configuration: {last_lines(done.stderr, 3)}")
 
@@ -442,8 +442,8 @@ def without_colours(text: str) -> str:
 def kubelet_error() -> str:
     """Return the first error in the kubelet's log since it was last started, empty when there is none."""
     try:
-        log = run("journalctl", "-u", "kubelet", "-n", "300", "-o", "cat", "--no-pager").stdout
-    except FileNotFoundError:
+        log = run("journalctl", "-u", "kubelet", "-n", "300", "-o", "cat", "--no-pager", timeout=30).stdout
+    except (FileNotFoundError, KubeadmError):
         return ""
     # A restarting kubelet says the same again and again: the last life tells it all.
     last = log.rsplit("Started kubelet.service", 1)[-1] if log.count("Started kubelet.service") == 1 else log
@@ -470,8 +470,12 @@ def crashed(cri_socket: str) -> list[str]:
     found = []
     for name, container in sorted(newest.items()):
         if container.get("state") == "CONTAINER_EXITED":
-            log = run(*crictl, "logs", "--tail", "3", container["id"], timeout=20)
-            found.append(f"{name} ended: {last_lines(log.stderr + log.stdout, 2)}")
+            try:
+                log = run(*crictl, "logs", "--tail", "3", container["id"], timeout=20)
+            except KubeadmError as error:
+                found.append(f"{name} ended ({error})")
+            else:
+                found.append(f"{name} ended: {last_lines(log.stderr + log.stdout, 2)}")
     return found
 
 

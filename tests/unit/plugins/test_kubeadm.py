@@ -141,3 +141,24 @@ def test_next_run_waits_for_the_kubeadm_of_an_interrupted_one(tmp_path: Path) ->
     still_working.communicate(b"done\n")
     with kubeadm.alone(0, str(program)):
         pass
+
+
+@pytest.mark.parametrize("hanging", ["journalctl", "logs"])
+def test_a_log_that_hangs_does_not_hide_why_kubeadm_failed(monkeypatch: pytest.MonkeyPatch, hanging: str) -> None:
+    containers = json.dumps(
+        {
+            "containers": [
+                {"id": "1", "createdAt": "1", "state": "CONTAINER_EXITED", "metadata": {"name": "etcd"}},
+            ]
+        }
+    )
+
+    def run(*command: str, timeout: int = 7200, **_: object) -> subprocess.CompletedProcess[str]:
+        if hanging in command:
+            assert timeout < 60
+            raise kubeadm.KubeadmError(f"{hanging} did not end within {timeout} s on this host.")
+        return subprocess.CompletedProcess(command, 0, containers if "ps" in command else "", "")
+
+    monkeypatch.setattr(kubeadm, "run", run)
+    done = subprocess.CompletedProcess(["kubeadm"], 1, "", "error execution phase etcd: the disk is gone")
+    assert "the disk is gone" in str(kubeadm.failure("kubeadm init", done, "unix:///x"))
