@@ -347,6 +347,8 @@ def _stop_pods(cri_socket: str) -> None:
         trouble = after.stdout.strip() if after.returncode == 0 else kubeadm.last_lines(after.stderr, 2) or "no answer"
     except (FileNotFoundError, KubeadmError) as error:
         trouble = str(error)
+    if kubeadm.run("systemctl", "is-active", "kubelet", timeout=30).stdout.strip() in ("active", "activating"):
+        trouble = "the kubelet, which starts them, does not stop"
     if trouble:
         raise KubeadmError(
             f"What is here cannot be moved aside while pods run, and they cannot be stopped: {trouble}. Nothing was "

@@ -437,12 +437,14 @@ def test_the_logins_of_registries_outlive_the_reset_after_moving_aside(
     assert logins.read_text() == "logins"
 
 
-@pytest.mark.parametrize("failing", ["ps", "stop"])
+@pytest.mark.parametrize("failing", ["ps", "stop", "kubelet"])
 def test_what_may_still_run_is_not_moved_aside(host: Host, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
     def run(*command: str, **_: Any) -> subprocess.CompletedProcess[str]:
         crictl = command[0] == "crictl"
         code = int(crictl and failing in command)
-        said = "abc\n" if crictl and "--quiet" in command and not code else ""
+        said = "abc\n" if crictl and failing == "stop" and "--quiet" in command else ""
+        if failing == "kubelet" and "is-active" in command:
+            said = "active\n"
         return subprocess.CompletedProcess(command, code, said, "no runtime" if code else "")
 
     monkeypatch.setattr(kubeadm, "run", run)
