@@ -72,6 +72,8 @@ FEATURES = {
 SWAP_TARGET = "swap.target"
 # These turn it on by themselves.
 SWAP_SERVICES = ("dphys-swapfile.service", "zramswap.service")
+# All that is in it goes back to memory, page by page.
+SWAPOFF_SECONDS = 1800
 
 
 def fstab_without_swap(text: str) -> str:
@@ -179,11 +181,17 @@ class HostSettings:
                     before="starts\n",
                     after="masked\n",
                 )
-        areas = [line.split()[0] for line in (read_text("/proc/swaps") or "").splitlines()[1:]]
+        # The kernel writes a blank in a name as \040.
+        areas = [
+            re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), line.split()[0])
+            for line in (read_text("/proc/swaps") or "").splitlines()[1:]
+        ]
         for area in areas:
             self.changes.act(
                 f"swap on {area}",
-                lambda area=area: run(self.module, ["swapoff", area], purpose=f"turn off swap on {area}"),
+                lambda area=area: run(
+                    self.module, ["swapoff", area], purpose=f"turn off swap on {area}", seconds=SWAPOFF_SECONDS
+                ),
                 before="on\n",
                 after="off\n",
             )
