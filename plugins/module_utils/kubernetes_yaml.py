@@ -19,6 +19,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
+from yaml.composer import Composer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,12 +36,13 @@ WORDS: dict[str, Any] = {
     **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), -math.inf),
 }
 # \Z and not $: a value may end with a line break.
-INTEGER = re.compile(r"([-+]?)(0[bB][01]+|0[oO][0-7]+|0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)\Z")
+INTEGER = re.compile(r"([-+]?)(0[bB][01]+|0[oO][0-7]+|0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]{0,19})\Z")
 FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
 # Go takes underscores in a number that begins with its point, one at a time.
 POINT = re.compile(r"\.[0-9](_?[0-9])*([eE][-+]?[0-9](_?[0-9])*)?\Z")
 DIGITS_AND_COLONS = re.compile(r"[-+0-9][-+0-9:._]*\Z")
 DATE = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt ].*)?\Z")
+SURROGATE = re.compile("[\ud800-\udfff]")
 # Below these numbers aliases may repeat what they like.
 FEW_REPEATED, FEW_NODES = 100, 1000
 INT64 = 1 << 63
@@ -186,24 +188,40 @@ class _Resolver:
         """Take no notice of the path."""
 
 
+class _Composer(Composer):
+    """Takes an anchor that is given again, as Go does; PyYAML's own composers do not."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()  # type: ignore[attr-defined] - a parser has it
+        if not isinstance(event, yaml.AliasEvent):
+            self.anchors.pop(event.anchor, None)
+        return super().compose_node(parent, index)
+
+
 if hasattr(yaml, "CSafeLoader"):
     from yaml.cyaml import CParser
 
     class _Loader(_Resolver, CParser):  # type: ignore[misc]
         def __init__(self, text: str) -> None:
             CParser.__init__(self, text)
+
+    class _Slowly(_Resolver, _Composer, CParser):  # type: ignore[misc]
+        def __init__(self, text: str) -> None:
+            CParser.__init__(self, text)
+            _Composer.__init__(self)
 else:
-    from yaml.composer import Composer
     from yaml.parser import Parser
     from yaml.reader import Reader
     from yaml.scanner import Scanner
 
-    class _Loader(_Resolver, Reader, Scanner, Parser, Composer):  # type: ignore[no-redef, misc]
+    class _Loader(_Resolver, Reader, Scanner, Parser, _Composer):  # type: ignore[no-redef, misc]
         def __init__(self, text: str) -> None:
             Reader.__init__(self, text)
             Scanner.__init__(self)
             Parser.__init__(self)
-            Composer.__init__(self)
+            _Composer.__init__(self)
+
+    _Slowly = _Loader  # type: ignore[misc, assignment]
 
 
 def _parts(text: str) -> Iterator[tuple[str, int]]:
@@ -224,17 +242,14 @@ def _parts(text: str) -> Iterator[tuple[str, int]]:
 
 def _document(text: str, above: int) -> Iterator[Document]:
     try:
-        loader = _Loader(text)
         try:
-            if not loader.check_node():
-                return
-            node = loader.get_node()
-            if loader.check_node():
-                line = loader.get_node().start_mark.line + 1
-                raise YamlError("a second document begins here without a line --- above it", line)
-        finally:
-            if hasattr(loader, "dispose"):
-                loader.dispose()
+            node = _only_node(_Loader(text))
+        except yaml.composer.ComposerError as error:
+            if error.problem != "second occurrence":
+                raise
+            node = _only_node(_Slowly(text))
+        if node is None:
+            return
         value = _Reading(text, above).value(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -248,6 +263,20 @@ def _document(text: str, above: int) -> Iterator[Document]:
         raise YamlError("the values are too deep inside each other", above + 1) from None
     if value is not None:
         yield Document(value, node, above)
+
+
+def _only_node(loader: Any) -> Any:
+    try:
+        if not loader.check_node():
+            return None
+        node = loader.get_node()
+        if loader.check_node():
+            line = loader.get_node().start_mark.line + 1
+            raise YamlError("a second document begins here without a line --- above it", line)
+        return node
+    finally:
+        if hasattr(loader, "dispose"):
+            loader.dispose()
 
 
 class _Reading:
@@ -395,7 +424,7 @@ def _json(text: str) -> list[Document] | None:
     """Return the values of JSON, one after the other; None when it is no JSON from its beginning to its end."""
     found = []
     place = 0
-    reader = json.JSONDecoder(object_pairs_hook=_object)
+    reader = json.JSONDecoder(object_pairs_hook=_object, parse_int=_whole, parse_constant=_no_json)
     while place < len(text):
         if text[place].isspace():
             place += 1
@@ -413,7 +442,7 @@ def _json(text: str) -> list[Document] | None:
             node = _compose(text[place:end])
         except yaml.YAMLError:
             node = None
-        found.append(Document(_numbers(value), node, above))
+        found.append(Document(_values(value), node, above))
         place = end
     return found
 
@@ -430,12 +459,27 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _numbers(value: Any) -> Any:
+def _whole(text: str) -> int:
+    try:
+        found = int(text)
+        float(found)
+    except (ValueError, OverflowError):
+        raise YamlError("a number is larger than any that can be read; put it in quotes if it is a text") from None
+    return found
+
+
+def _no_json(word: str) -> None:
+    # In YAML it is a text.
+    raise json.JSONDecodeError("no JSON", word, 0)
+
+
+def _values(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: _numbers(inside) for name, inside in value.items()}
+        return {_values(name): _values(inside) for name, inside in value.items()}
     if isinstance(value, list):
-        return [_numbers(inside) for inside in value]
-    return number(value)
+        return [_values(inside) for inside in value]
+    # Half of a character that takes two is none; Go says so with the sign for that.
+    return SURROGATE.sub("\ufffd", value) if isinstance(value, str) else number(value)
 
 
 def _inside(node: Any, step: Any, line: int) -> tuple[Any, int]:

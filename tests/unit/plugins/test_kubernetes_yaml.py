@@ -49,6 +49,16 @@ DOCUMENTS: dict[str, Any] = {
     "x:\r\n- a\r\n- 1\r\n": ["a", 1],
     "? x\n: [http://a:80, b::c]": ["http://a:80", "b::c"],
     "x: a b\n  c": "a b c",
+    # An anchor may be given again.
+    "x: [&a 1, *a, &a 2, *a]": [1, 1, 2, 2],
+    "x: &a [&a {b: 1}, *a]": [{"b": 1}, {"b": 1}],
+    # Of so many digits Go makes a text.
+    f"x: {'1' * 5000}": "1" * 5000,
+    f"x: -{'1' * 400}": f"-{'1' * 400}",
+    # JSON knows neither, YAML reads a text.
+    '{"x": [NaN, -Infinity]}': ["NaN", "-Infinity"],
+    '{"x": "\\ud83d"}': "\ufffd",
+    '{"x": "\\ud83d\\ude00"}': "\U0001f600",
 }
 
 
@@ -88,6 +98,12 @@ def test_document_is_what_kubectl_reads(text: str) -> None:
 def test_what_kubectl_does_not_read_is_refused(text: str) -> None:
     with pytest.raises(YamlError):
         load_all(text)
+
+
+@pytest.mark.parametrize("digits", [400, 5000])
+def test_a_number_of_json_that_nobody_can_read_is_refused(digits: int) -> None:
+    with pytest.raises(YamlError, match="larger than any"):
+        load(f'{{"x": {"1" * digits}}}')
 
 
 def test_documents_are_parted_as_kubectl_does() -> None:
