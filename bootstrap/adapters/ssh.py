@@ -300,7 +300,7 @@ def _command(login: Login, log: Path) -> list[str]:
     if not login.password:
         ours.append("BatchMode=yes")
     options = [word for option in ours for word in ("-o", option)]
-    return [login.program, *options, *login.arguments, "-T", "-v", "-E", str(log), login.address, "/bin/sh"]
+    return [login.program, *options, *login.arguments, "-T", "-v", "-E", str(log), "--", login.address, "/bin/sh"]
 
 
 def _patience(log: Path, errors: Path, began: float) -> float:

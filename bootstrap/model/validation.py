@@ -19,13 +19,17 @@ NODE_PREFIX = 24
 MOST_PATIENCE = 20
 
 _LAST_PORT = 65535
+_LONG = 300
 _POOL = "cluster_metallb_addresses"
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _HOST = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?)*"
-_REGISTRY = rf"{_HOST}(:\d{{1,5}})?"
-_URL = re.compile(rf"https?://({_HOST}|\[[0-9A-Fa-f:]+\])(:\d{{1,5}})?(/[^\s\"'\\]*)?")
+_REGISTRY = rf"{_HOST}(:[0-9]{{1,5}})?"
+_URL = re.compile(rf"https?://({_HOST}|\[[0-9A-Fa-f:]+\])(?::(?P<port>[0-9]{{1,5}}))?(/[^\s\"'\\]*)?")
 # The parts of an image's name as registries have them (the distribution specification of OCI).
 _IMAGE_PATH = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_SYSCTL = re.compile(r"[a-z0-9_]+(\.[A-Za-z0-9_-]+)+")
+_BOOLEANS = frozenset(("true", "false", "yes", "no", "on", "off"))
+_DOCKER_LISTS = frozenset(("exec-opts", "registry-mirrors", "insecure-registries", "hosts"))
 _GROUPS = (CONTROL_PLANE_GROUP, WORKERS_GROUP)
 _VIRTUAL_ADDRESS = "cluster_api_virtual_address"
 
@@ -43,6 +47,7 @@ def validate(inventory: Inventory, declaration: Declaration) -> tuple[Problem, .
     """Return every mistake; an empty result means the inventory can be used."""
     return (
         *_group_problems(inventory),
+        *_place_problems(inventory),
         *_variable_problems(inventory, declaration),
         *_network_problems(inventory, declaration),
         *_api_problems(inventory, declaration),
@@ -114,6 +119,27 @@ def _group_problems(inventory: Inventory) -> Iterator[Problem]:
             yield Problem(text=text, hosts=tuple(names))
 
 
+def _place_problems(inventory: Inventory) -> Iterator[Problem]:
+    """Where ssh is to go: it takes what begins with a dash for an option, which can be a command."""
+    for host in _members(inventory):
+        values = inventory.variables.get(host, {})
+        if values.get("ansible_connection") == "local":
+            continue
+        for variable in ("ansible_host", "ansible_ssh_host", None):
+            address = values.get(variable) if variable else host
+            if not is_template(address) and re.match(r"-|\Z|.*[\s\x00-\x1f\x7f]", str(address), re.DOTALL):
+                text = f"{variable or 'the name of the host'} is {address!r}, which is no name and no address"
+                yield Problem(text=text, variable=variable, hosts=(host,))
+        port = values.get("ansible_port")
+        if port is not None and not is_template(port) and not _is_port(str(port)):
+            text = f"ansible_port is {_short(repr(port))}, but must be a number from 1 to {_LAST_PORT}"
+            yield Problem(text=text, variable="ansible_port", hosts=(host,))
+
+
+def _is_port(text: str) -> bool:
+    return re.fullmatch("[0-9]{1,5}", text) is not None and 0 < int(text) <= _LAST_PORT
+
+
 def _variable_problems(
     inventory: Inventory, declaration: Declaration, groups: Sequence[str] = _GROUPS
 ) -> Iterator[Problem]:
@@ -135,13 +161,18 @@ def _variable_problems(
                 found[name, problem].append(host)
     for (name, text), hosts in found.items():
         yield Problem(
-            text=_without_logins(text), variable=name, hosts=() if len(hosts) == len(everyone) else tuple(hosts)
+            text=_short(_without_logins(text)), variable=name, hosts=() if len(hosts) == len(everyone) else tuple(hosts)
         )
 
 
 def _without_logins(text: str) -> str:
     """Leave out user and password of an address that is shown: some are written where none belongs."""
     return re.sub(r"(?<=['\"])([A-Za-z0-9+.-]+://)[^'\"]*@", r"\1...@", text)
+
+
+def _short(text: str) -> str:
+    """Leave out the middle of what is too long to be read, such as a file that was pasted where a name belongs."""
+    return text if len(text) <= 2 * _LONG else f"{text[:_LONG]} ... {text[-_LONG:]}"
 
 
 def _networks(shared: Mapping[str, Any], declaration: Declaration) -> dict[str, IPv4Network]:
@@ -234,7 +265,9 @@ def _load_balancer_problems(inventory: Inventory, declaration: Declaration) -> I
     members = _members(inventory)
     shared = inventory.variables.get(members[0], {}) if members else {}
     addons, ranges = shared.get("cluster_addons", []), shared.get(_POOL, [])
-    if is_template(addons) or is_template(ranges) or "metallb" not in addons or not isinstance(ranges, list | tuple):
+    if is_template(addons) or is_template(ranges) or not all(isinstance(one, list | tuple) for one in (addons, ranges)):
+        return
+    if "metallb" not in addons:
         return
     if not ranges:
         text = (
@@ -387,14 +420,15 @@ def _place_reason(place: str) -> str:
     name, port = found[1], "80" if found[2] is None else found[2]
     if not re.fullmatch(r"[A-Za-z0-9._-]+", name) and not _is_ipv6_in_brackets(name):
         return "it needs the name of a host, an IPv4 address, or an IPv6 address in brackets"
-    if not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) <= _LAST_PORT:
+    if not _is_port(port):
         return "its port must be a number from 1 to 65535; user:password needs an @ behind it"
     return ""
 
 
 def _is_ipv6_in_brackets(name: str) -> bool:
     address = _address(name[1:-1]) if name.startswith("[") and name.endswith("]") else None
-    return address is not None and address.version == 6  # noqa: PLR2004
+    # With a zone it means something on one host only.
+    return address is not None and address.version == 6 and "%" not in name  # noqa: PLR2004
 
 
 def _mirrors_problem(value: Mapping[str, Any]) -> str | None:
@@ -402,7 +436,7 @@ def _mirrors_problem(value: Mapping[str, Any]) -> str | None:
         if not re.fullmatch(_REGISTRY, str(registry)):
             return f"has {registry!r}, which must be the name:port of a registry, without https:// and without a path"
         good = isinstance(addresses, list | tuple) and all(
-            _URL.fullmatch(str(address)) and "@" not in str(address) for address in addresses
+            _is_url(str(address)) and "@" not in str(address) for address in addresses
         )
         if not good:
             return f"[{registry}] must be a list of addresses such as https://mirror.example.com:5000"
@@ -414,7 +448,8 @@ def _credentials_problem(value: Mapping[str, Any]) -> str | None:
         if not re.fullmatch(_REGISTRY, str(registry)):
             return f"has {registry!r}, which must be the name:port of a registry, without https:// and without a path"
         texts = login.values() if isinstance(login, Mapping) else ()
-        if not isinstance(login, Mapping) or set(login) != {"username", "password"} or not all(map(str, texts)):
+        good = all(one != "" and isinstance(one, str | int) and not isinstance(one, bool) for one in texts)
+        if not isinstance(login, Mapping) or set(login) != {"username", "password"} or not good:
             # Not shown: there is a password in it.
             return f"[{registry}] must have a username and a password, and nothing else"
     return None
@@ -431,11 +466,16 @@ def _no_proxy_reason(entry: str) -> str:
     """Why Go's programs (Docker, containerd) would make nothing of an entry: golang.org/x/net/http/httpproxy."""
     brackets = re.fullmatch(r"\[([^]]*)\](:\d{1,5})?", entry)
     ipv6 = brackets is not None and _is_ipv6_in_brackets(f"[{brackets[1]}]")
-    good = _address(entry) is not None or entry == "*" or re.fullmatch(r"(\*?\.)?[^\s:*@\[\]]+(:\d{1,5})?", entry)
+    name, colon, port = entry.rpartition(":") if entry.count(":") == 1 else (entry, "", "")
+    good = (_address(entry) is not None and "%" not in entry) or entry == "*"
+    good = good or (re.fullmatch(r"(\*?\.)?[A-Za-z0-9_][A-Za-z0-9._-]*", name) and (not colon or _is_port(port)))
+    digits = re.fullmatch("[0-9.-]+", name) and _address(name) is None
     mistakes = (
         (re.search(r"[\s,\"'\\]", entry), "which is more than one name; make an item of the list of each"),
         ("://" in entry, "which is no name, domain, address or network; leave out what is before and after the name"),
         ("/" in entry and not _is_network(entry), "which is no network such as 10.0.0.0/8"),
+        (digits, "which is no address and no network such as 10.0.0.0/8"),
+        (colon and port.isdecimal() and not _is_port(port), "whose port is no number from 1 to 65535"),
         (ipv6 and brackets and not brackets[2], f"which matches nothing; write {entry.strip('[]')}, without brackets"),
         (
             entry.startswith("[") and not ipv6,
@@ -454,8 +494,13 @@ def _is_network(entry: str) -> bool:
     return entry.rpartition("/")[2].isdigit()
 
 
+def _is_url(text: str) -> bool:
+    found = _URL.fullmatch(text)
+    return found is not None and (found["port"] is None or _is_port(found["port"]))
+
+
 def _url_problem(value: Any) -> str | None:
-    if _URL.fullmatch(str(value)):
+    if _is_url(str(value)):
         return None
     if "@" in str(value):
         # Not shown: there may be a password in it.
@@ -486,12 +531,19 @@ def _authorities_problem(value: Mapping[str, Any]) -> str | None:
     for registry, certificate in value.items():
         if "PRIVATE KEY" in str(certificate):
             return f"[{registry}] holds a private key; leave the certificate alone there"
+        # Hosts have a directory of that name.
+        if not re.fullmatch(_REGISTRY, str(registry)):
+            return f"has {registry!r}, which must be the name:port of a registry, without https:// and without a path"
+        if not is_template(certificate) and "-----BEGIN CERTIFICATE-----" not in str(certificate):
+            return f"[{registry}] must be the text of a certificate, -----BEGIN CERTIFICATE-----..."
     return None
 
 
 def _docker_settings_problem(value: Mapping[str, Any]) -> str | None:
     for key, setting in value.items():
-        if isinstance(setting, str) and setting.lower() in {"true", "false", "yes", "no", "on", "off"}:
+        if key in _DOCKER_LISTS and not isinstance(setting, list | tuple | None):
+            return f"[{key}] must be a list"
+        if isinstance(setting, str) and setting.lower() in _BOOLEANS:
             return f"[{key}] is the text {setting!r}, which dockerd does not take; write true or false without quotes"
     return None
 
@@ -500,12 +552,16 @@ def _sysctls_problem(value: Any) -> str | None:
     if not isinstance(value, Mapping):
         return "must be a mapping of names to values, such as {net.core.somaxconn: 1024}"
     for key, setting in value.items():
-        if not re.fullmatch(r"[a-z0-9_]+(\.[A-Za-z0-9_-]+)+", str(key)):
+        if not _SYSCTL.fullmatch(str(key)):
             dotted = str(key).strip("/").removeprefix("proc/sys/").replace("/", ".")
-            example = "net.core.somaxconn" if ".." in dotted else dotted
+            example = dotted if _SYSCTL.fullmatch(dotted) else "net.core.somaxconn"
             return f"has {key!r}; write the name with dots, such as {example}"
         if isinstance(setting, bool):
             return f"[{key}] is {str(setting).lower()}, but the kernel takes numbers; write {int(setting)}"
+        if isinstance(setting, str) and setting.lower() in _BOOLEANS:
+            return f"[{key}] is the text {setting!r}, but the kernel takes numbers; write 1 or 0"
+        if not isinstance(setting, str | int | float) or setting == "" or "\n" in str(setting):
+            return f"[{key}] must be a number, or a text of one line"
     return None
 
 

@@ -106,6 +106,8 @@ def value_problem(value: Any, variable: Variable) -> str | None:
         problem = _type_problem(element, variable.elements or "raw") or _choice_problem(element, variable)
         if problem:
             return f"item {index + 1} {problem}"
+        if element == "":
+            return f"item {index + 1} is empty"
     return None
 
 
@@ -125,10 +127,10 @@ def _type_problem(value: Any, wanted: str) -> str | None:  # noqa: C901, PLR0911
             if value is None or not isinstance(value, str | int | float):
                 return f"is {_kind(value)}, but must be text"
         case "int":
-            if isinstance(value, bool) or not str(value).strip().lstrip("-").isdigit():
+            if isinstance(value, bool) or not re.fullmatch("-?[0-9]{1,18}", str(value).strip()):
                 return f"is {value!r}, but must be a whole number"
         case "float":
-            if isinstance(value, bool) or not re.fullmatch(r"-?\d+(\.\d+)?", str(value).strip()):
+            if isinstance(value, bool) or not re.fullmatch(r"-?[0-9]{1,18}(\.[0-9]+)?", str(value).strip()):
                 return f"is {value!r}, but must be a number"
         case "bool":
             if not isinstance(value, bool) and str(value).lower() not in _TRUE_OR_FALSE:

@@ -3,7 +3,7 @@
 import re
 
 SUPPORTED_MINORS = (35, 36, 37)
-_VERSION = re.compile(r"v?1\.(\d+)(?:\.(\d+))?")
+_VERSION = re.compile(r"v?1\.([0-9]{1,4})(?:\.([0-9]{1,4}))?")
 
 
 def version_problem(text: str) -> str | None:

@@ -325,7 +325,7 @@ def test_what_goes_around_the_proxy_are_names_domains_addresses_and_networks():
         ("[::1]", "write ::1, without brackets"),
         ("[mirror]:80", "write an IPv6 address"),
         ("mirror:port", "no name, domain"),
-        ("", "no name, domain"),
+        ("", "is empty"),
         ("*", None),
         ("*mirror.example", "no name, domain"),
     ],
@@ -453,3 +453,88 @@ def test_a_mistake_beside_a_secret_shows_no_secret(name, value, told):
     assert name in text
     assert told in text
     assert SECRET not in text
+
+
+PEM = "-----BEGIN CERTIFICATE-----\nA\n-----END CERTIFICATE-----\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("cluster_addons", None, "is empty, but must be a list"),
+        ("cluster_addons", True, "must be a list"),
+        ("cluster_addons", "metallb", "must be a list"),
+        ("cluster_app_timeout", "\u00b2", "whole number"),
+        ("cluster_app_timeout", "--5", "whole number"),
+        ("cluster_app_timeout", 10**30, "whole number"),
+        ("cluster_kubernetes_version", "1." + "9" * 5000, "no Kubernetes version"),
+        ("cluster_app_manifests", [""], "item 1 is empty"),
+        (
+            "cluster_registry_credentials",
+            {"r.example": {"username": "me", "password": None}},
+            "username and a password",
+        ),
+        (
+            "cluster_registry_credentials",
+            {"r.example": {"username": "me", "password": True}},
+            "username and a password",
+        ),
+        ("cluster_registry_ca_certificates", {"../../x": PEM}, "name:port of a registry"),
+        ("cluster_registry_ca_certificates", {"https://r.example": PEM}, "name:port of a registry"),
+        ("cluster_registry_ca_certificates", {"r.example": None}, "text of a certificate"),
+        ("cluster_registry_ca_certificates", {"r.example": "/etc/ssl/ca.crt"}, "text of a certificate"),
+        ("cluster_registry_mirrors", {"docker.io": ["https://m.example:99999"]}, "list of addresses"),
+        ("cluster_kubernetes_repository", "https://m.example:99999/", "must be an address"),
+        ("cluster_docker_settings", {"registry-mirrors": "https://m.example"}, "must be a list"),
+        ("cluster_http_proxy", "http://[fe80::1%eth0]:3128", "in brackets"),
+        ("cluster_no_proxy", ["10.0.0.1-10.0.0.9"], "no address and no network"),
+        ("cluster_no_proxy", ["010.0.0.1"], "no address and no network"),
+        ("cluster_no_proxy", ["a;b"], "no name"),
+        ("cluster_no_proxy", ["<local>"], "no name"),
+        ("cluster_no_proxy", ["fe80::1%eth0"], "no name"),
+        ("cluster_no_proxy", ["a:99999"], "port"),
+        ("node_base_sysctls", {"net.core.x": "yes"}, "write 1 or 0"),
+        ("node_base_sysctls", {"net.core.x": None}, "must be a number"),
+        ("node_base_sysctls", {"net.core.x": [1]}, "must be a number"),
+        ("node_base_sysctls", {"net.core.x": "1\nkernel.y = 2"}, "must be a number"),
+        ("node_base_sysctls", {"vm": 1}, "such as net.core.somaxconn"),
+    ],
+)
+def test_value_that_no_host_understands(name, value, told):
+    text = only(inventory(**{name: value}))
+    assert name in text
+    assert told in text
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("cluster_no_proxy", ["*", ".example.com", "*.example.com", "a_b", "a:80", "1.2.3.4:80", "::1", "fd00::/8"]),
+        ("cluster_registry_ca_certificates", {"r.example:5000": PEM, "s.example": "{{ lookup('file', 'ca.crt') }}"}),
+        ("cluster_registry_credentials", {"r.example": {"username": "me", "password": 12345}}),
+        ("cluster_docker_settings", {"registry-mirrors": None, "exec-opts": [], "debug": True}),
+        ("node_base_sysctls", {"net.ipv4.ip_local_port_range": "1024 65000", "vm.swappiness": 10}),
+    ],
+)
+def test_value_that_hosts_understand(name, value):
+    assert texts(inventory(**{name: value})) == []
+
+
+@pytest.mark.parametrize("address", ["-oProxyCommand=touch x", "a b", "192.0.2.1\n", ""])
+def test_address_that_is_an_option_or_none(address):
+    subject = inventory(workers=(), hosts={"cp": {"ansible_host": address}})
+    assert texts(subject) == [f"ansible_host is {address!r}, which is no name and no address"]
+
+
+def test_name_of_a_host_that_is_an_option():
+    subject = inventory(control_plane=("-oProxyCommand=x",), workers=())
+    assert "name of the host" in only(subject)
+
+
+@pytest.mark.parametrize("port", ["abc", 0, 65536, -1, [22], "\u00b2"])
+def test_port_that_is_none(port):
+    assert "ansible_port" in only(inventory(workers=(), hosts={"cp": {"ansible_port": port}}))
+
+
+def test_long_value_is_not_shown_whole():
+    assert len(only(inventory(cluster_name="x" * 100_000))) < 1000
