@@ -16,6 +16,7 @@ _ORIGIN = re.compile(r"^Origin: (?:<inventory plugin '\S+' with source ')?(.+?)'
 _FAILED = re.compile(r"^\[ERROR\]: Completely failed to parse inventory source (.+)$", re.MULTILINE)
 _NOT_VAULT = ("no vault secrets", "Decryption failed", "decrypt")
 _YAML = {".yml", ".yaml", ".json"}
+_TAG = re.compile(r"constructor for the tag '(.+?)'")
 _SAID_LINES = 5
 
 
@@ -79,7 +80,7 @@ def _in_words(path: Path, said: _Complaint) -> tuple[int, str]:  # noqa: PLR0911
         own = said.rest.partition("Standard error from inventory script:")[2].split("\n\n")[0].strip().splitlines()
         return 0, "; ".join([f"the inventory script failed: {reason.rstrip('.')}", *own[-_SAID_LINES:]])
     if found := re.search(r"YAML parsing failed: (.+)", reason):
-        return _yaml_line(path) or said.line, f"the inventory is not valid YAML: {found[1]}"
+        return _yaml_line(path) or said.line, f"the inventory is not valid YAML: {_yaml_reason(found[1])}"
     if found := re.search(r"unknown plugin '(.+)'", reason):
         collection = ".".join(found[1].split(".")[:2])
         fix = f": `ansible-galaxy collection install {collection}`" if found[1].count(".") > 1 else ""
@@ -96,13 +97,37 @@ def _in_words(path: Path, said: _Complaint) -> tuple[int, str]:  # noqa: PLR0911
         got = (said.rest.strip().splitlines() or [""])[0]
         line = _first_line(path, rf":\s*[\"']?{re.escape(got)}[\"']?\s*$")
         return line, f"a host, or a group, must be a mapping and not {got!r}; write `ansible_host: {got}` below it"
-    if found := re.search(r"Expected key=value host variable assignment, got: (.+)", reason):
-        line = _first_line(path, rf"(^|\s){re.escape(found[1])}(\s|$)")
-        # The word may be the end of a password.
-        return line, "a host is followed by name=value, and one word there is neither; quote values with blanks"
+    if told := _without_the_line(path, reason):
+        return told
     if line := _first_line(path, r"^\s*\[[^\]]*$") if said.plugin == "ini" else 0:
         return line, "the name of a section is not closed with ]"
     return said.line, f"Ansible cannot read the inventory (plugin {said.plugin}): {_plain(reason)}"
+
+
+def _without_the_line(path: Path, reason: str) -> tuple[int, str] | None:
+    """Return what is wrong in a line of INI; Ansible quotes it, and there may be a password in it."""
+    for pattern, place, text in (
+        (r"Error parsing host definition '(.*)': [^']+\Z", r"^\s*{}",
+         "what stands behind the name of a host cannot be read; correct the quotes"),
+        (r"Expected key=value, got: (.+)", r"^\s*{}", "a variable is written name=value, and there is no = here"),
+        (r"Expected key=value host variable assignment, got: (.+)", r"(^|\s){}(\s|$)",
+         "a host is followed by name=value, and one word there is neither; quote values with blanks"),
+    ):  # fmt: skip
+        if found := re.search(pattern, reason, re.DOTALL):
+            return _first_line(path, place.format(re.escape(found[1]))), text
+    return None
+
+
+def _yaml_reason(reason: str) -> str:
+    if _TAG.search(reason):
+        # Not quoted: it may be a password that begins so.
+        return "a value begins with !, which is for tags such as !vault; put it in quotes"
+    return "it is no UTF-8 text; save it as UTF-8" if "surrogates not allowed" in reason else reason
+
+
+def _tag_line(path: Path, reason: str) -> int:
+    found = _TAG.search(reason)
+    return _first_line(path, re.escape(found[1])) if found else 0
 
 
 def _beside(text: str, sources: Sequence[Path]) -> tuple[Path, int, str]:
@@ -113,8 +138,10 @@ def _beside(text: str, sources: Sequence[Path]) -> tuple[Path, int, str]:
         if any(word in reason for word in _NOT_VAULT):
             if _starts_with_vault(path):
                 return path, 0, _vault(reason)
-        elif line := _yaml_line(path):
-            return path, line, f"the file is not valid YAML: {reason.removeprefix('YAML parsing failed: ')}"
+        elif line := _yaml_line(path) or _tag_line(path, reason):
+            said = _yaml_reason(reason.removeprefix("YAML parsing failed: "))
+            return path, line, f"the file is not valid YAML: {said}"
+    reason = _yaml_reason(reason)
     if any(word in reason for word in _NOT_VAULT):
         return sources[0], 0, _vault(reason)
     return sources[0], 0, f"Ansible cannot read the inventory: {reason}"
