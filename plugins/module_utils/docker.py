@@ -118,9 +118,15 @@ def parse(content: bytes) -> dict[str, Any]:
         )
     # dockerd takes null for "not said".
     settings = {key: value for key, value in settings.items() if value is not None}
-    for key, value in settings.items():
-        _check_shape(key, value)
+    check_shapes(settings)
     return settings
+
+
+def check_shapes(settings: dict[str, Any]) -> None:
+    """Raise SettingsError when a setting has a value of another shape than dockerd takes; None is "not said"."""
+    for key, value in settings.items():
+        if value is not None:
+            _check_shape(key, value)
 
 
 def merged(present: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Runs on the hosts: standard library only, Python 3.9.
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from pathlib import Path
@@ -20,7 +21,22 @@ if TYPE_CHECKING:
 # Readers of certificates skip what is outside of them, and a `#` is a comment in TOML.
 MARK = "# Written by kubestrap"
 HEADER = f"{MARK} from the inventory: it is written again when it differs, and goes when the registry leaves it.\n"
+REGISTRY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?")
 NAMES = ("ca.crt", "hosts.toml")
+
+
+def by_registry(value: Any) -> dict[str, Any]:
+    """Return a mapping by name:port of registries; the type of a parameter.
+
+    Raises:
+        TypeError: It is no mapping.
+        ValueError: A key cannot be the name of a registry, and not of a directory for it.
+    """
+    found = dict(check_type_dict(value))
+    for registry in found:
+        if not REGISTRY.fullmatch(str(registry)):
+            raise ValueError(f"{registry!r} must be the name:port of a registry, without https:// and without a path")
+    return found
 
 
 def authorities(value: Any) -> dict[str, str]:
@@ -28,16 +44,16 @@ def authorities(value: Any) -> dict[str, str]:
 
     Raises:
         TypeError: It is no mapping.
-        ValueError: There is a private key: everybody on a host may read these files.
+        ValueError: A key names no registry, or there is a private key: everybody on a host may read these files.
     """
-    found = check_type_dict(value)
+    found = by_registry(value)
     for registry, certificate in found.items():
         if "PRIVATE KEY" in str(certificate):
             raise ValueError(
                 f"what is given for {registry} holds a private key. Leave the certificate alone there; nothing was "
                 "written to this host"
             )
-    return dict(found)
+    return found
 
 
 AUTHORITIES = {"type": authorities, "default": {}, "no_log": True}

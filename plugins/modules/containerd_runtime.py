@@ -338,7 +338,7 @@ def main() -> None:
                 },
             },
             "registry_ca_certificates": registry_trust.AUTHORITIES,
-            "registry_mirrors": {"type": "dict", "default": {}},
+            "registry_mirrors": {"type": registry_trust.by_registry, "default": {}},
             "pause_image": {"type": "str", "required": True},
             "proxy": PROXY_ARGUMENT,
             "cni_conf_dir": {"type": "path", "default": "/etc/cni/net.d"},

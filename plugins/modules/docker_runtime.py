@@ -307,6 +307,10 @@ class DockerRuntime:
     def _understood_settings(self, *, validate: bool) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return what daemon.json says and what it is to say; end the module when Docker would not start with it."""
         try:
+            docker.check_shapes(self.settings)
+        except docker.SettingsError as error:
+            self.module.fail_json(msg=f"docker_settings (cluster_docker_settings) {error}")
+        try:
             before = docker.read()
         except docker.SettingsError as error:
             self.module.fail_json(msg=str(error))

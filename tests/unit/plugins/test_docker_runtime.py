@@ -114,3 +114,14 @@ def test_docker_that_does_not_say_what_it_runs_is_not_restarted() -> None:
     with pytest.raises(SystemExit, match="Cannot connect to the Docker daemon"):
         runtime._restart("its proxy is another")
     assert {words[0] for words in asked} == {"docker"}
+
+
+def test_settings_of_a_shape_that_docker_does_not_take_are_refused_also_before_there_is_a_docker() -> None:
+    def fail(msg: str) -> None:
+        raise SystemExit(msg)
+
+    runtime: Any = DockerRuntime.__new__(DockerRuntime)
+    runtime.module = SimpleNamespace(fail_json=fail)
+    runtime.settings = {"registry-mirrors": "https://mirror.example"}
+    with pytest.raises(SystemExit, match=r"cluster_docker_settings.*registry-mirrors.*a list"):
+        runtime._understood_settings(validate=False)

@@ -61,3 +61,15 @@ def test_what_somebody_else_says_already_stays_theirs(tmp_path: Path) -> None:
 
 def test_a_directory_that_is_not_there_is_none(tmp_path: Path) -> None:
     assert converge(tmp_path / "none", {}) == []
+
+
+@pytest.mark.parametrize("name", ["../../../tmp/x", "a/b", "..", "https://r.example", "", "r.example:x", "a\nb"])
+def test_a_name_that_leads_out_of_the_directory_is_refused(name: str) -> None:
+    for kind in (registry_trust.authorities, registry_trust.by_registry):
+        with pytest.raises(ValueError, match="name:port of a registry"):
+            kind({name: "x"})
+
+
+@pytest.mark.parametrize("name", ["r.example:5000", "localhost", "192.0.2.1:443", "a_b.c-d"])
+def test_the_name_of_a_registry(name: str) -> None:
+    assert registry_trust.authorities({name: "x"}) == {name: "x"}
