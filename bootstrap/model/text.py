@@ -11,7 +11,7 @@ _ESCAPES = re.compile(
     r"|\x1b[ -/]*[0-~]?"
 )
 # C0 but for tab and line feed, DEL, C1, and what turns the direction of writing.
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 # With an error, ansible-core shows lines of the file, or the value, that it is about (2.19 and later).
 _EXCERPT = re.compile(r"^(Origin: [^\n]*\n)\n(?:[^\n]+(?:\n|\Z))+", re.MULTILINE)

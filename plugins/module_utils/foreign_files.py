@@ -6,6 +6,7 @@ Runs on the operator's machine, in Ansible and in the program: standard library 
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 COMPOSE = re.compile(r"(docker-)?compose([.-].*)?\.ya?ml\Z")
 VALUES = re.compile(r"values([.-].*)?\.ya?ml\Z")
 VARIABLE = re.compile(r"\$\{?[A-Z_][A-Z0-9_]*\}?")
+BRACES = re.compile(r"\$\{[A-Z_][A-Z0-9_]*\}")
 # Configuration files of programs, which have an apiVersion and a kind and are in no API.
 CONFIGURATIONS = {
     "kubeadm.k8s.io": "kubeadm",
@@ -37,6 +39,15 @@ def directory(path: Path) -> str:
     return ""
 
 
+def by_beginning(path: Path, data: bytes) -> str:
+    """Return what a file is that is no text at all, else an empty text."""
+    if data.startswith(b"\x1f\x8b"):
+        return (
+            f"this file is packed. Unpack it: `gzip -dc {_word(path)} > app.yaml`, or `tar -xzf` if it is an archive."
+        )
+    return f"this is an archive. Unpack it: `unzip {_word(path)}`." if data.startswith(b"PK\x03\x04") else ""
+
+
 def by_text(path: Path, text: str, line: int) -> str:
     """Return what a file is that is no YAML, else an empty text.
 
@@ -49,7 +60,7 @@ def by_text(path: Path, text: str, line: int) -> str:
     around = lines[line - 1] if line <= len(lines) else ""
     above = lines[line - 2] if 1 < line <= len(lines) + 1 else ""
     found = {
-        f"this file is encrypted. Make it plain: `ansible-vault view {path} > app.yaml`.": text.startswith(
+        f"this file is encrypted. Make it plain: `ansible-vault view {_word(path)} > app.yaml`.": text.startswith(
             "$ANSIBLE_VAULT;"
         ),
         "this is a web page, not a manifest. Download the file itself (GitHub: the button Raw).": re.match(
@@ -62,8 +73,9 @@ def by_text(path: Path, text: str, line: int) -> str:
             r"^\s*\{%", text, re.MULTILINE
         ),
         _template(path): "{{" in text,
-        _envsubst(path): "${" in around and VARIABLE.search(around),
-        f"there is a tab; YAML takes blanks only. Make it plain: `expand -t 2 {path} > app.yaml`.": "\t" in around
+        _envsubst(path): re.search(r"\$\{\w", around),
+        f"there is a tab; YAML takes blanks only. Make it plain: `expand -t 2 {_word(path)} > app.yaml`.": "\t"
+        in around
         or above.startswith("\t"),
     }
     return next((told for told, is_so in found.items() if is_so), "")
@@ -82,7 +94,7 @@ def by_content(path: Path, obj: Any) -> str:
 def _by_kind(path: Path, obj: dict[Any, Any]) -> str:
     group = str(obj.get("apiVersion", "")).partition("/")[0]
     if "sops" in obj:
-        return f"this file is encrypted. Make it plain: `sops --decrypt {path} > app.yaml`."
+        return f"this file is encrypted. Make it plain: `sops --decrypt {_word(path)} > app.yaml`."
     if group == "kustomize.config.k8s.io" or path.name in KUSTOMIZATIONS:
         return _kustomization(path.parent)
     if group in CONFIGURATIONS:
@@ -93,11 +105,18 @@ def _by_kind(path: Path, obj: dict[Any, Any]) -> str:
 
 
 def _to_fill_in(path: Path, obj: dict[Any, Any]) -> str:
+    group, slash, _ = str(obj.get("apiVersion", "")).partition("/")
+    # What other objects hold may be a template of their own program, and a schema is about any text.
+    own = not slash or "." not in group or group.endswith(".k8s.io")
+    own = own and obj.get("kind") != "CustomResourceDefinition"
     for place, text in _texts(obj, ""):
         name = place.startswith(("metadata.", "kind", "apiVersion"))
-        if name and "{{" in text and "}}" in text:
+        image = own and place.endswith("image")
+        if (name or image) and "{{" in text and "}}" in text:
             return _template(path)
-        if VARIABLE.search(text) if name or place.endswith("image") else VARIABLE.fullmatch(text):
+        if (name and "${" in text) or ((name or image) and VARIABLE.search(text)) or (own and BRACES.search(text)):
+            return _envsubst(path)
+        if own and VARIABLE.fullmatch(text):
             return _envsubst(path)
     return ""
 
@@ -106,17 +125,18 @@ def _without_kind(path: Path, obj: dict[Any, Any]) -> str:
     if path.name == "Chart.yaml" or {"name", "version", "apiVersion"} <= obj.keys():
         return _chart(path.parent)
     if COMPOSE.match(path.name) or isinstance(obj.get("services"), dict):
-        return f"this is a Compose file. Make it plain: `kompose convert --file {path} --stdout > app.yaml`."
+        return f"this is a Compose file. Make it plain: `kompose convert --file {_word(path)} --stdout > app.yaml`."
     if not obj.get("apiVersion") and (VALUES.match(path.name) or (path.parent / "Chart.yaml").is_file()):
-        chart = path.parent if (path.parent / "Chart.yaml").is_file() else "CHART"
-        return f"these are values for a Helm chart. Make it plain: `helm template NAME {chart} -f {path} > app.yaml`."
+        chart = _word(path.parent) if (path.parent / "Chart.yaml").is_file() else "CHART"
+        command = f"helm template NAME {chart} -f {_word(path)} > app.yaml"
+        return f"these are values for a Helm chart. Make it plain: `{command}`."
     if not obj.get("apiVersion") and isinstance(obj.get("resources"), list):
         return _kustomization(path.parent)
     return ""
 
 
 def _chart(path: Path) -> str:
-    return f"this is a Helm chart. Make it plain: `helm template NAME {path} > app.yaml`."
+    return f"this is a Helm chart. Make it plain: `helm template NAME {_word(path)} > app.yaml`."
 
 
 def _template(path: Path) -> str:
@@ -125,18 +145,23 @@ def _template(path: Path) -> str:
             break
     else:
         place = path.parent.parent if path.parent.name == "templates" else Path("CHART")
-    return f"this is a template, as in a Helm chart. Make it plain: `helm template NAME {place} > app.yaml`."
+    return f"this is a template, as in a Helm chart. Make it plain: `helm template NAME {_word(place)} > app.yaml`."
 
 
 def _kustomization(path: Path) -> str:
-    return f"this is a kustomization. Make it plain: `kubectl kustomize {path} > app.yaml`."
+    return f"this is a kustomization. Make it plain: `kubectl kustomize {_word(path)} > app.yaml`."
 
 
 def _envsubst(path: Path) -> str:
     return (
         "variables of the environment are to be filled in here first. Make it plain: "
-        f"`envsubst < {path} > app.yaml`, with all of them set."
+        f"`envsubst < {_word(path)} > app.yaml`, with all of them set."
     )
+
+
+def _word(path: Path) -> str:
+    """Return a path as a shell takes it."""
+    return shlex.quote(str(path))
 
 
 def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:

@@ -79,6 +79,8 @@ def read(path: Path) -> list[Manifest]:
         data = path.read_bytes()
     except OSError as error:
         raise ManifestError(f"{path}: cannot be read: {error.strerror}.") from error
+    if told := foreign_files.by_beginning(path, data):
+        raise ManifestError(f"{path}: {told}")
     try:
         text = kubernetes_yaml.decode(data)
     except YamlError as error:
@@ -112,9 +114,11 @@ def without_notes(obj: dict[str, Any]) -> dict[str, Any]:
     if EXPORTED.isdisjoint(name for name, value in obj["metadata"].items() if value):
         return bare
     bare.pop("status", None)
-    if annotations := {k: v for k, v in (metadata.get("annotations") or {}).items() if k not in NOTED_BESIDE}:
+    annotations = metadata.get("annotations")
+    if isinstance(annotations, dict):
+        annotations = {name: value for name, value in annotations.items() if name not in NOTED_BESIDE}
         metadata["annotations"] = annotations
-    else:
+    if not annotations:
         metadata.pop("annotations", None)
     return bare
 
@@ -150,7 +154,11 @@ def _objects(document: Any) -> Iterator[tuple[Any, tuple[Any, ...]]]:
         return
     # Items of a list that names their kind need not name it.
     named = {"apiVersion": document.get("apiVersion"), "kind": document["kind"].removesuffix("List")}
-    for number, item in enumerate(document["items"] or []):
+    items = document["items"] or []
+    if not isinstance(items, list):
+        yield items, ("items",)
+        return
+    for number, item in enumerate(items):
         bare = isinstance(item, dict) and named["kind"] and not item.get("kind") and not item.get("apiVersion")
         yield ({**named, **item} if bare else item), ("items", number)
 

@@ -19,6 +19,8 @@ _BETWEEN = re.compile(r"(?:[ \t]|\r?\n|#[^\n]*)*")
 _INTEGER = re.compile(
     r"[+-]?(?:0|[1-9](?:_?[0-9])*)|0x[0-9A-Fa-f](?:_?[0-9A-Fa-f])*|0o[0-7](?:_?[0-7])*|0b[01](?:_?[01])*"
 )
+# 64 binary digits, with underscores between them.
+_LONGEST_INTEGER = 129
 _FLOAT = re.compile(r"[+-]?(?:inf|nan|(?:0|[1-9](?:_?[0-9])*)(?:\.[0-9](?:_?[0-9])*)?(?:[eE][+-]?[0-9](?:_?[0-9])*)?)")
 _TIME = re.compile(
     r"\d{4}-\d{2}-\d{2}(?:[Tt ]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:[Zz]|[+-]\d{2}:\d{2})?)?|\d{2}:\d{2}:\d{2}(?:\.\d+)?"
@@ -52,7 +54,10 @@ def loads(text: str) -> dict[str, Any]:
     Raises:
         TomlError: It is no TOML.
     """
-    return _Reader(text.removeprefix("\ufeff")).document()
+    try:
+        return _Reader(text.removeprefix("\ufeff")).document()
+    except RecursionError:
+        raise TomlError("the values are too deep inside each other") from None
 
 
 def dumps(data: dict[str, Any]) -> str:
@@ -207,6 +212,8 @@ class _Reader:
         if word in {"true", "false"}:
             value: Any = word == "true"
         elif _INTEGER.fullmatch(word):
+            if len(word) > _LONGEST_INTEGER:
+                raise self.error("a number of more than 64 bits")
             value = int(word, 0) if word[:2] in {"0x", "0o", "0b"} else int(word)
         elif _FLOAT.fullmatch(word):
             value = float(word)

@@ -173,6 +173,13 @@ def test_objects_of_a_cluster_are_read_without_its_notes(tmp_path: Path) -> None
             "configuration file of kubeadm",
         ),
         ("app.yaml", "apiVersion: v1\nkind: Config\nclusters: []\ncontexts: []\n", "kubeconfig"),
+        ("my app.yaml", GOOD.replace("name: a", "name: ${name}"), r"`envsubst < '.*/my app\.yaml' > app.yaml`"),
+        ("app.yaml", f"{GOOD}spec: {{rules: [{{host: 'app.${{DOMAIN}}'}}]}}\n", "`envsubst"),
+        ("app.yaml", f"{GOOD}spec: {{containers: [{{image: 'x:{{{{ .Values.tag }}}}'}}]}}\n", "`helm template"),
+        ("app.yaml", "\x1f\u008b\x08", "this file is packed"),
+        ("app.yaml", "PK\x03\x04", "this is an archive"),
+        ("app.yaml", "apiVersion: v1\nkind: List\nitems: 5\n", "yaml:3: .*everything from apiVersion on"),
+        ("app.yaml", "apiVersion: v1\nkind: List\nitems: {a: 1}\n", "yaml:3: .*apiVersion is missing"),
         ("app.yaml", GOOD.replace("name: a", "generateName: a-"), "with generateName"),
         ("app.yaml", GOOD.replace("name: a", "name: 123"), "metadata.name is no text; write it in quotes"),
         ("app.yaml", f"{GOOD}data: {{a: 1}}\ndata: {{b: 1}}\n", "data is there twice, in lines 4 and 5"),
@@ -183,7 +190,7 @@ def test_files_for_other_programs_are_named(tmp_path: Path, name: str, text: str
     path.parent.mkdir(parents=True, exist_ok=True)
     if "/templates/" in name:
         (path.parent.parent / "Chart.yaml").write_text("name: a\n")
-    path.write_text(text)
+    path.write_bytes(text.encode("latin-1"))
     with pytest.raises(ManifestError, match=told):
         read(path)
 
@@ -210,3 +217,24 @@ def test_dollars_and_braces_for_the_container_are_its_own(tmp_path: Path) -> Non
     own = 'data: {a: "${HOME} {{ .Values }}"}\nspec: {args: ["${PORT}"], env: [{name: A, value: $B}], on: "{{ $x }}"}'
     path.write_text(f"{GOOD}{own}\n")
     assert len(read(path)) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nspec: {expr: $X, to: '${X}'}\n",
+        "apiVersion: argoproj.io/v1alpha1\nkind: WorkflowTemplate\nspec: {image: '{{x}}'}\n",
+        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nspec: {default: $X}\n",
+    ],
+)
+def test_dollars_and_braces_for_another_program_are_its_own(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "app.yaml"
+    path.write_text(f"{text}metadata: {{name: a}}\n")
+    assert len(read(path)) == 1
+
+
+@pytest.mark.parametrize("annotations", ["[a]", "a", "null"])
+def test_exported_object_with_strange_annotations(tmp_path: Path, annotations: str) -> None:
+    path = tmp_path / "app.yaml"
+    path.write_text(f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a, uid: x, annotations: {annotations}}}\n")
+    assert read(path)[0].obj["metadata"]["name"] == "a"

@@ -80,6 +80,12 @@ def test_what_is_no_toml_is_told_with_its_line(text: str) -> None:
         toml.loads(text)
 
 
+@pytest.mark.parametrize("text", ["a = " + "[" * 20_000, "a = " + "1" * 5000])
+def test_what_nobody_can_read_is_no_toml(text: str) -> None:
+    with pytest.raises(toml.TomlError):
+        toml.loads(text)
+
+
 def test_the_line_of_a_mistake() -> None:
     with pytest.raises(toml.TomlError, match="line 3: yes is no value; a text needs quotes"):
         toml.loads("[a]\n\nb = yes\n")

@@ -24,6 +24,7 @@ from bootstrap.model.text import harmless, harmless_value
         ("dos\r\nline", "dos\nline"),
         ("bell\x07 back\x08 null\x00 del\x7f", "bell back null del"),
         ("turned \u202etxt.exe", "turned txt.exe"),
+        ("turned \u061c1", "turned 1"),
         ("broken \udc80 byte", "broken ? byte"),
         ("\x1b]0;title without an end\nnext", ""),
     ],
