@@ -129,11 +129,11 @@ def _place_problems(inventory: Inventory) -> Iterator[Problem]:
             address = values.get(variable) if variable else host
             if not is_template(address) and re.match(r"-|\Z|.*[\s\x00-\x1f\x7f]", str(address), re.DOTALL):
                 text = f"{variable or 'the name of the host'} is {address!r}, which is no name and no address"
-                yield Problem(text=text, variable=variable, hosts=(host,))
+                yield Problem(text=_short(_without_logins(text)), variable=variable, hosts=(host,))
         port = values.get("ansible_port")
         if port is not None and not is_template(port) and not _is_port(str(port)):
-            text = f"ansible_port is {_short(repr(port))}, but must be a number from 1 to {_LAST_PORT}"
-            yield Problem(text=text, variable="ansible_port", hosts=(host,))
+            text = f"ansible_port is {port!r}, but must be a number from 1 to {_LAST_PORT}"
+            yield Problem(text=_short(_without_logins(text)), variable="ansible_port", hosts=(host,))
 
 
 def _is_port(text: str) -> bool:
@@ -468,7 +468,8 @@ def _no_proxy_reason(entry: str) -> str:
     ipv6 = brackets is not None and _is_ipv6_in_brackets(f"[{brackets[1]}]")
     name, colon, port = entry.rpartition(":") if entry.count(":") == 1 else (entry, "", "")
     good = (_address(entry) is not None and "%" not in entry) or entry == "*"
-    good = good or (re.fullmatch(r"(\*?\.)?[A-Za-z0-9_][A-Za-z0-9._-]*", name) and (not colon or _is_port(port)))
+    is_name = re.fullmatch(r"(\*?\.)?[A-Za-z0-9_][A-Za-z0-9._-]*", name) is not None
+    good = good or (is_name and (not colon or _is_port(port)))
     digits = re.fullmatch("[0-9.-]+", name) and _address(name) is None
     mistakes = (
         (re.search(r"[\s,\"'\\]", entry), "which is more than one name; make an item of the list of each"),
