@@ -1,9 +1,12 @@
 """The command line: flags become values, errors become exit codes, and the adapters are made here."""
 
 import argparse
+import contextlib
+import errno
 import getpass
 import io
 import json
+import os
 import subprocess
 import sys
 import time
@@ -14,7 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from bootstrap import __version__, examples
 from bootstrap.adapters.signals import on_stop
-from bootstrap.errors import KubestrapError
+from bootstrap.errors import KubestrapError, UsageError
 
 if TYPE_CHECKING:
     from bootstrap.ports import Request, Tools
@@ -28,6 +31,7 @@ _PASSWORDS = (
 _INTERRUPTED = 130
 _STEP_FAILED = 5
 _BUG = 1
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -48,6 +52,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command and return its exit code."""
     flags = parser().parse_args(arguments)
     try:
+        _look_around()
         code: int = flags.handler(flags)
     except KubestrapError as error:
         _fail(flags, error.exit_code, error.message, *error.details)
@@ -64,10 +69,33 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout = None
         return _BUG
     except Exception as error:  # noqa: BLE001 - whatever it is, it is ours
-        traceback.print_exc()
-        _fail(flags, _BUG, f"this is a bug in kubestrap, please report it: {error}")
-        return _BUG
+        return _unexpected(flags, error)
     return code
+
+
+def _unexpected(flags: argparse.Namespace, error: Exception) -> int:
+    if isinstance(error, OSError) and error.errno in _FULL:
+        # What is written to may be the very thing that is full.
+        with contextlib.suppress(OSError):
+            where = error.filename or "what this writes to"
+            _fail(flags, _STEP_FAILED, f"{where}: {error.strerror} on this machine; make room and run again")
+        sys.stdout = None
+        return _STEP_FAILED
+    traceback.print_exc()
+    _fail(flags, _BUG, f"this is a bug in kubestrap, please report it: {error}")
+    return _BUG
+
+
+def _look_around() -> None:
+    """Make sure that there is a place to be in and something to write to."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("the directory that this is called in is gone; change to another one") from None
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # Closed by who called this: then nobody reads.
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
 
 
 def parser() -> argparse.ArgumentParser:

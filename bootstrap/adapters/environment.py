@@ -79,10 +79,32 @@ def extra_vars_files(extra_vars: Sequence[str], directory: Path) -> list[Path]:
             path = Path(text[1:]).expanduser().absolute()
             if not path.is_file():
                 raise UsageError(f"-e {text}: there is no file {path}; correct the path")
+            if problem := _file_problem(path):
+                raise UsageError(f"-e {text}: {problem}")
             files.append(path)
         else:
             files.append(write_private(directory / f"extra-vars-{index}.json", json.dumps(_parsed(text))))
     return files
+
+
+def _file_problem(path: Path) -> str:
+    """Return why a file holds no variables; Ansible blames the inventory for it."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        return f"the file cannot be read ({error.strerror})"
+    except UnicodeDecodeError:
+        return "the file is no UTF-8 text; save it as UTF-8"
+    try:
+        node = None if text.startswith("$ANSIBLE_VAULT") else yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        # Without the name of an alias: a password may begin with a *.
+        return f"line {mark.line + 1 if mark else 1} is not valid YAML ({str(error.problem).partition(' alias ')[0]})"
+    except (yaml.YAMLError, RecursionError):
+        return "the file is not valid YAML"
+    good = node is None or isinstance(node, yaml.MappingNode)
+    return "" if good else "the file holds no variables; write `name: value`"
 
 
 def _parsed(text: str) -> Mapping[str, Any]:

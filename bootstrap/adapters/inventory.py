@@ -87,7 +87,7 @@ def _read(sources: Sequence[Path], files: Sequence[Path]) -> dict[str, Any]:
             f"{names}: no inventory within {_SECONDS} s; what does its script or plugin wait for?"
         ) from None
     if done.returncode:
-        raise InventoryError(_parse_failure(done.stderr, sources))
+        raise InventoryError(_parse_failure(done.stderr, sources, files))
     data: dict[str, Any] = json.loads(done.stdout)
     return data
 
@@ -112,9 +112,9 @@ def _members(group: str, data: Mapping[str, Any]) -> Iterator[str]:
         yield from _members(child, data)
 
 
-def _parse_failure(errors: str, sources: Sequence[Path]) -> str:
+def _parse_failure(errors: str, sources: Sequence[Path], files: Sequence[Path]) -> str:
     """Say what cannot be read, where, and why."""
-    path, line, text = parse_failure(errors, sources)
+    path, line, text = parse_failure(errors, sources, files)
     return f"{_short(path)}{f':{line}' if line else ''}: {text}"
 
 

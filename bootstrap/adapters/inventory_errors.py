@@ -33,12 +33,13 @@ class _Complaint:
         return int(found[2]) if found and found[2] else 0
 
 
-def parse_failure(errors: str, sources: Sequence[Path]) -> tuple[Path, int, str]:
+def parse_failure(errors: str, sources: Sequence[Path], extra_vars: Sequence[Path] = ()) -> tuple[Path, int, str]:
     """Return the file, the line (0 when it is not known) and what is wrong there.
 
     Args:
         errors: What ansible-inventory wrote to standard error.
         sources: What it was given.
+        extra_vars: Files of variables that it was given beside them.
     """
     text = "\n".join(line.rstrip() for line in errors.splitlines())
     complaints = [
@@ -46,6 +47,13 @@ def parse_failure(errors: str, sources: Sequence[Path]) -> tuple[Path, int, str]
                    rest=found["rest"])
         for found in _BLOCK.finditer(text)
     ]  # fmt: skip
+    for one in complaints:
+        # It reads them once for each plugin, and blames the inventory.
+        if (path := next((path for path in extra_vars if str(path) in one.rest), None)) is not None:
+            return path, *_of_file(path, [one])
+        if any(word in one.reason for word in _NOT_VAULT):
+            for path in filter(_starts_with_vault, extra_vars):
+                return path, 0, _vault(one.reason)
     failed = _FAILED.search(text)
     if failed is None:
         return _beside(text, sources)

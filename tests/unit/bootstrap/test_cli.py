@@ -1,13 +1,16 @@
 """Flags, errors and exit codes."""
 
 import json
+import os
+import shlex
 import subprocess
 import sys
 
 import pytest
 
 from bootstrap import __version__, cli
-from bootstrap.errors import InventoryError, StepFailedError
+from bootstrap.errors import InventoryError, StepFailedError, UsageError
+from tests.conftest import ROOT
 
 
 def test_version(capsys):
@@ -36,6 +39,7 @@ def test_no_inventory_here(tmp_path, monkeypatch, capsys):
         (InventoryError("2 mistakes", details=["a", "b"]), 2, "kubestrap: 2 mistakes\n  a\n  b\n"),
         (StepFailedError("no"), 5, "kubestrap: no\n"),
         (KeyboardInterrupt(), 130, "kubestrap: interrupted\n"),
+        (UsageError("gone"), 2, "kubestrap: gone\n"),
     ],
 )
 def test_errors_become_exit_codes(monkeypatch, capsys, error, code, said):
@@ -66,3 +70,27 @@ def test_a_typed_password_reaches_ansible_as_text_and_wins(monkeypatch, tmp_path
     first, typed = cli._request(flags).extra_vars
     assert first == "a=b"
     assert json.loads(typed) == {"ansible_become_password": {"__ansible_unsafe": "a{{b}} '\"c"}}
+
+
+def started(command, directory):
+    """Run a shell command in which `kubestrap` is the program."""
+    program = f'kubestrap() {{ {shlex.quote(sys.executable)} -m bootstrap "$@"; }}; {command}'
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        ["bash", "-c", program], cwd=directory, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "told"),
+    [
+        ("mkdir x && cd x && rmdir ../x && kubestrap check", 2, "the directory that this is called in is gone"),
+        ("kubestrap lab list > /dev/full", 5, "No space left on device on this machine"),
+        ("kubestrap check -i nope --output json >&-", 2, "there is no inventory nope"),
+    ],
+)
+def test_strange_places_are_no_bug(tmp_path, command, code, told):
+    done = started(command, tmp_path)
+    assert done.returncode == code
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr

@@ -3,7 +3,7 @@
 import pytest
 
 from bootstrap.adapters.inventory import AnsibleInventoryReader
-from bootstrap.errors import InventoryError
+from bootstrap.errors import InventoryError, KubestrapError
 
 SECRET = "s3cret-w0rd"  # noqa: S105
 GOOD = "control_plane:\n  hosts:\n    cp:\n"
@@ -32,5 +32,29 @@ def test_what_cannot_be_read_is_told_without_what_it_says(tmp_path, name, conten
         AnsibleInventoryReader(tmp_path / ".kubestrap").read([source], [])
     text = raised.value.message
     assert text.startswith(f"{path}:{line}: ")
+    assert told in text
+    assert SECRET not in text
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("a: [\n", "line 2 is not valid YAML"),
+        (b"a: gr\xf6\n", "no UTF-8 text"),
+        ("- a\n", "holds no variables"),
+        (f"a: *{SECRET}\n", "line 1 is not valid YAML"),
+        (f"a: !{SECRET}\n", "begins with !"),
+        ("$ANSIBLE_VAULT;1.1;AES256\n6162\n", "encrypted with Ansible Vault"),
+    ],
+)
+def test_a_file_of_variables_is_blamed_and_not_the_inventory(tmp_path, content, told):
+    source, path = tmp_path / "i.yml", tmp_path / "vars.yml"
+    source.write_text(GOOD)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(KubestrapError) as raised:
+        AnsibleInventoryReader(tmp_path / ".kubestrap").read([source], [f"@{path}"])
+    text = raised.value.message
+    assert str(path) in text
+    assert str(source) not in text
     assert told in text
     assert SECRET not in text
