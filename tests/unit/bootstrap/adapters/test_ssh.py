@@ -111,3 +111,9 @@ def test_the_password_reaches_ssh_and_no_command_line(probe, tmp_path):
 def test_without_a_password_nothing_is_asked(probe, tmp_path):
     assert probe(f'echo "$all" > {tmp_path}/words; answer').ok
     assert "BatchMode=yes" in (tmp_path / "words").read_text()
+
+
+def test_an_address_is_never_an_option_of_ssh(tmp_path):
+    login = ssh.login_to(Host(name="-oProxyCommand=touch x", role="worker"))
+    command = ssh._command(login, tmp_path / "log")
+    assert command[command.index("--") + 1] == "-oProxyCommand=touch x"
