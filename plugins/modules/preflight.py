@@ -139,6 +139,7 @@ import re
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Optional
@@ -231,6 +232,26 @@ def parse_server(kubeconfig: str) -> str:
     if match is None:
         return ""
     return match[1] if re.search(r":\d+$", match[1]) else f"{match[1]}:443"
+
+
+def taken_ports(
+    wanted: dict[int, str], listeners: dict[int, str], owner: Callable[[str], str], *, is_node: bool
+) -> list[str]:
+    """Return the ports that Kubernetes needs and another program has, a line each.
+
+    Args:
+        wanted: What each port is for.
+        listeners: The socket that listens on each port.
+        owner: Names the program a socket belongs to; empty when nobody has it any more.
+        is_node: Whether the host is a node already, whose own parts have them. One that restarts just now has no name,
+            and who cannot be named is not accused.
+    """
+    taken = []
+    for port in sorted(wanted.keys() & listeners.keys()):
+        program = owner(listeners[port])
+        if not (is_node and program in {*OUR_PROGRAMS, ""}):
+            taken.append(f"port {port} ({wanted[port]}) by {program or 'an unknown program'}")
+    return taken
 
 
 class Preflight:
@@ -560,11 +581,7 @@ class Preflight:
         }
         wanted = {**NODE_PORTS, **(CONTROL_PLANE_PORTS if self.asked["control_plane"] else {})}
         kubeadm_was_here = self.joined or any(MANIFESTS.glob("*.yaml"))
-        taken = []
-        for port in sorted(wanted.keys() & listeners.keys()):
-            program = self._owner(listeners[port])
-            if not (kubeadm_was_here and program in OUR_PROGRAMS):
-                taken.append(f"port {port} ({wanted[port]}) by {program or 'an unknown program'}")
+        taken = taken_ports(wanted, listeners, self._owner, is_node=kubeadm_was_here)
         if taken:
             self.found(
                 "port-taken",
@@ -574,7 +591,12 @@ class Preflight:
 
     def _owner(self, inode: str) -> str:
         link = f"socket:[{inode}]"
-        return next((name for pid, name in self.processes.items() if link in _open_files(pid)), "")
+        # Those that have just started are not among the processes of the first look.
+        for processes in (self.processes, _processes()):
+            for pid, name in processes.items():
+                if link in _open_files(pid):
+                    return name
+        return ""
 
     def _other_clusters(self) -> None:
         for path, name in OTHER_DISTRIBUTIONS.items():

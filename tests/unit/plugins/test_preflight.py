@@ -149,3 +149,19 @@ def test_a_control_plane_that_lost_a_manifest_is_one_for_the_others(
     host.addresses, host.hostname, host.is_control_plane = [], "cp2", False
     host._other_clusters()
     assert host.facts["is_control_plane"]
+
+
+@pytest.mark.parametrize(
+    ("program", "is_node", "taken"),
+    [
+        ("etcd", True, []),
+        ("etcd", False, ["port 2379 (etcd) by etcd"]),
+        ("nginx", True, ["port 2379 (etcd) by nginx"]),
+        # A part of the control plane that ended between the two looks.
+        ("", True, []),
+        ("", False, ["port 2379 (etcd) by an unknown program"]),
+    ],
+)
+def test_port_of_a_part_that_restarts_is_not_taken(program: str, is_node: bool, taken: list[str]) -> None:
+    found = preflight.taken_ports({2379: "etcd", 10250: "kubelet"}, {2379: "7"}, lambda _: program, is_node=is_node)
+    assert found == taken
