@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -108,7 +109,9 @@ def _file_problem(path: Path) -> str:
 
 
 def _parsed(text: str) -> Mapping[str, Any]:
-    shown = text.partition("=")[0]
+    # Of a value, which may be a password, nothing is shown.
+    named = re.match(r"\w+(?==)|(cluster|ansible)_\w+", text)
+    shown = named[0] if named else "..."
     if text.lstrip().startswith(("{", "[")):
         try:
             data = yaml.safe_load(text)

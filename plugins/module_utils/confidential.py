@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 HIDDEN = "********"
 # Names of settings that hold secrets, such as `splunk-token` and `gelf-password`.
 _NAME = re.compile(
-    r"pass(word|wd|phrase)?$|secret|token$|credentials?$|api-?key|access-?key|private-?key", re.IGNORECASE
+    r"^auth$|pass(word|wd|phrase)?$|secret|token$|credentials?$|api-?key|access-?key|private-?key", re.IGNORECASE
 )
 _LOGIN = re.compile(r"://(?P<login>[^/@]*?:(?P<password>[^/]*))@")
 # A shorter one would be found in every other word.

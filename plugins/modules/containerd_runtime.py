@@ -92,7 +92,14 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, containerd, registry_trust, systemd, toml
+from ansible_collections.kubestrap.cluster.plugins.module_utils import (
+    apt,
+    confidential,
+    containerd,
+    registry_trust,
+    systemd,
+    toml,
+)
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes, read_text
 from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import execute, last_lines, run
 from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose
@@ -184,10 +191,14 @@ class ContainerdRuntime:
     def _configure(self) -> None:
         present = read_text(CONFIG)
         said = self._read(present or "")
+        # A file that everybody may read has its logins in the diff otherwise.
+        confidential.keep(self.module, said)
         # What is switched off is switched on here in any case, in whichever words a containerd of today may refuse.
         kept = containerd.enabled_cri(said) if containerd.cri_is_disabled(said) else said
         # In their own words if need be, so that what containerd refuses here is what people wrote.
         runs_with = self._dump(present if containerd.absolute_imports(kept) == said else kept) if present else None
+        # What it imports as well.
+        confidential.keep(self.module, runs_with)
         default = toml.loads(self._default())
         self._refuse_old_mirrors(runs_with or default)
         wanted = containerd.wanted_values(

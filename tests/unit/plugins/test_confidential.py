@@ -74,6 +74,7 @@ def test_a_login_at_a_registry_is_in_no_log_and_no_result(ran: Ran, secret: str)
     [
         lambda secret: {"log-opts": {"splunk-token": secret}},
         lambda secret: {"a": [{"gelf-password": secret}]},
+        lambda secret: {"plugins": {"configs": {"r.example": {"auth": {"auth": secret, "identitytoken": secret}}}}},
         lambda secret: {"registry-mirrors": [f"https://me:{secret}@mirror.example"]},
         lambda secret: {"proxies": {"http-proxy": f"http://me:{secret}@proxy.example:3128/"}},
     ],

@@ -199,6 +199,7 @@ class Host:
 
     def __init__(self, *, refuses: str = "", overrides: dict[str, Any] | None = None) -> None:
         self.refuses = refuses
+        self.no_log_values: set[str] = set()
         self.overrides = overrides or {}
         self.params = {"pause_image": IMAGE, "cni_conf_dir": "/etc/cni/net.d", "cni_bin_dir": "/opt/cni/bin"}
 
@@ -333,3 +334,12 @@ server = "https://registry-1.docker.io"
         "mirror.example:5000/ca.crt",
         "mirror.example:5000/hosts.toml",
     ]
+
+
+def test_logins_of_registries_in_a_file_that_everybody_may_read_are_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = 'version = 2\n[plugins."x".configs."r.example".auth]\nusername = "me"\npassword = "a\\"secret"\n'
+    host = Host()
+    configured(tmp_path, monkeypatch, text, host)
+    assert host.no_log_values == {'a"secret', r"a\"secret"}

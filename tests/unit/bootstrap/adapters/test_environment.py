@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bootstrap.adapters import vault
-from bootstrap.adapters.environment import KEPT_OUT, clean_environment
+from bootstrap.adapters.environment import KEPT_OUT, clean_environment, extra_vars_files
 from bootstrap.errors import UsageError
 
 ROOT = Path(__file__).parents[4]
@@ -53,3 +53,21 @@ def test_vault_passwords(monkeypatch, tmp_path):
     assert not path.exists()
     with pytest.raises(UsageError, match="no file"), vault.passwords(["x@/nope"], tmp_path / "state", lambda _: ""):
         pass
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"ansible_password": "hush-hush"', "-e ...: neither JSON nor YAML"),
+        ('["hush-hush"]', "-e ...: must be a mapping"),
+        ("hush-hush", "-e ...: is no variable"),
+        ("ansible_password=hush hush", "-e ansible_password: is no variable"),
+        ("ansible_password='hush", "-e ansible_password: a quote is not closed"),
+        ("cluster_name", "-e cluster_name: is no variable"),
+    ],
+)
+def test_a_mistake_in_a_variable_shows_no_value(tmp_path, text, told):
+    with pytest.raises(UsageError) as error:
+        extra_vars_files([text], tmp_path)
+    assert told in str(error.value)
+    assert "hush" not in str(error.value)
