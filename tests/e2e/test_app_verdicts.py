@@ -136,10 +136,12 @@ http.server.HTTPServer(("", 9080), Handler).serve_forever()
 ACCEPTS = "import socket, time; s = socket.create_server(('', 9081)); time.sleep(300)"
 
 
+@pytest.mark.proof
 def test_redirect_and_port_without_http_are_answers(
     cluster: Hosts, deploy: Callable[..., str], measured: Callable[[str, str], None]
 ) -> None:
-    address = cluster.sh("worker1", "hostname -I").split()[0]
+    where = "jsonpath={.status.addresses[?(@.type=='InternalIP')].address}"
+    address = cluster.kubectl("get", "node", cluster.host("worker1"), "-o", where)
     objects = []
     for name, port, script in (("login", 9080, REDIRECTS), ("queue", 9081, ACCEPTS)):
         cluster.sh(
