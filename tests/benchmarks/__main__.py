@@ -7,7 +7,8 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 
-from bootstrap.errors import KubestrapError
+from kubestrap.errors import KubestrapError
+
 from tests.benchmarks.by_hand import by_hand
 from tests.benchmarks.hosts import ROOT, Bench, BenchmarkError
 from tests.benchmarks.page import merged, section

@@ -6,8 +6,8 @@ import subprocess
 import time
 
 import yaml
+from kubestrap.lab import labs
 
-from bootstrap.lab import labs
 from tests.benchmarks.hosts import ROOT, Bench, BenchmarkError, Run, busy, times
 from tests.upstream.tools import say
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bootstrap.lab import labs
+from kubestrap.lab import labs
 
 ROOT = pathlib.Path(__file__).parents[2]
 _LAB = "bench"
@@ -73,7 +73,12 @@ class Bench:
         home = directory / "home"
         home.mkdir()
         cache = os.environ.get("XDG_CACHE_HOME") or str(pathlib.Path.home() / ".cache")
-        self._environment = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": cache, "PYTHONPATH": str(ROOT)}
+        self._environment = {
+            **os.environ,
+            "HOME": str(home),
+            "XDG_CACHE_HOME": cache,
+            "PYTHONPATH": str(ROOT / "bootstrap"),
+        }
 
     def fresh(self, *, workers: int) -> labs.Lab:
         """Make bare hosts: one control plane and so many workers."""
@@ -96,7 +101,7 @@ class Bench:
         inventory = f".kubestrap/labs/{_LAB}/inventory.yml"
         used, started = busy(), time.monotonic()
         done = subprocess.run(
-            [sys.executable, "-m", "bootstrap", *words, "-i", inventory, "--output", "json"],
+            [sys.executable, "-m", "kubestrap", *words, "-i", inventory, "--output", "json"],
             cwd=self.directory,
             env=self._environment,
             stdin=subprocess.DEVNULL,

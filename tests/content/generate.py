@@ -8,11 +8,10 @@ from pathlib import Path
 from unittest import mock
 
 import yaml
-
-from bootstrap.adapters.declaration import load_declaration
-from bootstrap.adapters.templates import JinjaRenderer
-from bootstrap.cli import parser
-from bootstrap.model.variables import Variable
+from kubestrap.adapters.declaration import load_declaration
+from kubestrap.adapters.templates import JinjaRenderer
+from kubestrap.cli import parser
+from kubestrap.model.variables import Variable
 
 ROOT = Path(__file__).parent.parent.parent
 ADDRESSES = ("_url", "_registry", "_repository", "_mirror")

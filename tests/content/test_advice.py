@@ -23,7 +23,7 @@ REVIEWED = {
     ("plugins/module_utils/control_plane.py", "The cluster has a node at {} under the name {}, and this host is"): (
         "last of two ways, for a machine that is gone for good; lost is the entry"
     ),
-    ("bootstrap/lab/image.py", "FROM debian"): "the recipe of a lab's image, no advice",
+    ("bootstrap/kubestrap/lab/image.py", "FROM debian"): "the recipe of a lab's image, no advice",
 }
 # Flags of ours and of programs we call, not advice.
 ARGUMENTS = re.compile(r"--force(?:-\w+)*")

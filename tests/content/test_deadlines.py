@@ -7,10 +7,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 # Only these start programs without a deadline, each for its reason.
 WITHOUT = {
-    "bootstrap/lab/labs.py": "a person at a shell",
+    "bootstrap/kubestrap/lab/labs.py": "a person at a shell",
     # Streams: whoever reads or feeds them sees whether they move.
-    "bootstrap/lab/image.py": "tar, which ends with `docker import`",
-    "bootstrap/adapters/ssh.py": "a look with a clock of its own for each host",
+    "bootstrap/kubestrap/lab/image.py": "tar, which ends with `docker import`",
+    "bootstrap/kubestrap/adapters/ssh.py": "a look with a clock of its own for each host",
     "plugins/plugin_utils/shared_output.py": "docker save, watched by its readers",
     "plugins/module_utils/relay.py": "the loader, watched by the one who feeds it",
     "plugins/action/node_images.py": "docker save and the loader behind ssh, watched by the one who feeds it",

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from kubestrap import __version__
+from kubestrap.adapters.declaration import load_declaration
+from kubestrap.adapters.environment import clean_environment
+from kubestrap.cli import parser
 
-from bootstrap import __version__
-from bootstrap.adapters.declaration import load_declaration
-from bootstrap.adapters.environment import clean_environment
-from bootstrap.cli import parser
 from tests.content.generate import ADDRESSES, every_command, generated
 
 ROOT = Path(__file__).parent.parent.parent
@@ -68,7 +68,7 @@ def test_every_documented_command_exists():
 
 def test_every_verb_has_its_module_playbook_and_test():
     for verb in ("check", "up", "deploy", "status"):
-        assert (ROOT / f"bootstrap/commands/{verb}.py").is_file()
+        assert (ROOT / f"bootstrap/kubestrap/commands/{verb}.py").is_file()
         assert (ROOT / f"playbooks/{verb}.yml").is_file()
         assert (ROOT / f"tests/e2e/test_{verb}.py").is_file()
 
@@ -77,26 +77,26 @@ def test_wheel_holds_the_content_and_no_tests(tmp_path):
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
-    base = "bootstrap/_ansible/ansible_collections/kubestrap/cluster/"
+    base = "kubestrap/_ansible/ansible_collections/kubestrap/cluster/"
     expected = {f"{base}playbooks/{playbook.name}" for playbook in PLAYBOOKS}
     expected |= {f"{base}roles/cluster/meta/argument_specs.yml", f"{base}plugins/module_utils/changes.py"}
-    expected |= {"bootstrap/_ansible/ansible.cfg", "bootstrap/templates/inventory.yml.j2", "bootstrap/cli.py"}
+    expected |= {"kubestrap/_ansible/ansible.cfg", "kubestrap/templates/inventory.yml.j2", "kubestrap/cli.py"}
     assert expected <= set(names)
     assert not [name for name in names if name.startswith("tests/") or "/tests/" in name or name.endswith(".pyc")]
 
 
 @pytest.mark.parametrize("part", DIRECTION)
 def test_imports_go_one_way(part):
-    place = ROOT / "bootstrap" / part
+    place = ROOT / "bootstrap/kubestrap" / part
     for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
         for module in imported(path):
-            if module.startswith("bootstrap."):
+            if module.startswith("kubestrap."):
                 assert module.split(".")[1] in DIRECTION[part], f"{path} imports {module}"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "bootstrap/model").glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted((ROOT / "bootstrap/kubestrap/model").glob("*.py")), ids=lambda path: path.name)
 def test_model_is_the_standard_library_only(path):
-    assert {module.split(".")[0] for module in imported(path)} <= {*sys.stdlib_module_names, "bootstrap"}
+    assert {module.split(".")[0] for module in imported(path)} <= {*sys.stdlib_module_names, "kubestrap"}
 
 
 def imported(path):

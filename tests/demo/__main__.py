@@ -16,8 +16,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
-from bootstrap.errors import KubestrapError
-from bootstrap.lab import engine, hosts, image, machine
+from kubestrap.errors import KubestrapError
+from kubestrap.lab import engine, hosts, image, machine
+
 from tests.demo import app_image, kubeconfig
 from tests.upstream.cache import Cache
 from tests.upstream.tools import UpstreamError, run, say, timing
@@ -26,7 +27,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 NAME = "demo"
 INVENTORY = pathlib.Path(".kubestrap/labs") / NAME / "inventory.yml"
 _SYSTEM = "debian-13"
-_KUBESTRAP = [sys.executable, "-m", "bootstrap"]
+_KUBESTRAP = [sys.executable, "-m", "kubestrap"]
 _UPSTREAM = [sys.executable, "-m", "tests.upstream"]
 
 # Program to Debian package.
@@ -227,8 +228,8 @@ Look around:
   curl {url}
   {kubectl} get nodes,pods,services -A -o wide
   {kubectl} logs deployment/springboot-kotlin-app
-  {sys.executable} -m bootstrap lab ssh cp1 --name {NAME}
-  {sys.executable} -m bootstrap up -i {INVENTORY}    again: changes nothing
+  {sys.executable} -m kubestrap lab ssh cp1 --name {NAME}
+  {sys.executable} -m kubestrap up -i {INVENTORY}    again: changes nothing
 
 Remove it all: make demo-down""")
 

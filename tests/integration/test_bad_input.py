@@ -5,9 +5,8 @@ import json
 import tarfile
 
 import pytest
-
-from bootstrap import cli
-from bootstrap.lab import engine
+from kubestrap import cli
+from kubestrap.lab import engine
 
 GOOD = """\
 control_plane:

@@ -9,8 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-
-from bootstrap.lab import network
+from kubestrap.lab import network
 
 ROOT = Path(__file__).parents[2]
 LABEL = "kubestrap.lab"
@@ -30,9 +29,9 @@ class Labs:
 
     def run(self, *arguments: str, expect: int = 0) -> str:
         result = subprocess.run(
-            [sys.executable, "-m", "bootstrap", "lab", *arguments],
+            [sys.executable, "-m", "kubestrap", "lab", *arguments],
             cwd=self.directory,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": str(ROOT / "bootstrap")},
             capture_output=True,
             text=True,
             check=False,
@@ -90,9 +89,9 @@ def labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labs]:
     finally:
         for name in (labs.first, labs.second):
             subprocess.run(
-                [sys.executable, "-m", "bootstrap", "lab", "down", "--name", name],
+                [sys.executable, "-m", "kubestrap", "lab", "down", "--name", name],
                 cwd=labs.directory,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "PYTHONPATH": str(ROOT / "bootstrap")},
                 capture_output=True,
                 check=False,
             )

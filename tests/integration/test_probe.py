@@ -10,12 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-from bootstrap.adapters.inventory import AnsibleInventoryReader
-from bootstrap.adapters.ssh import SSHProbe
-from bootstrap.commands import lab
-from bootstrap.model.cluster import cluster_from
-from bootstrap.model.probe import HostKey
+from kubestrap.adapters.inventory import AnsibleInventoryReader
+from kubestrap.adapters.ssh import SSHProbe
+from kubestrap.commands import lab
+from kubestrap.model.cluster import cluster_from
+from kubestrap.model.probe import HostKey
 
 STATE = Path(tempfile.mkdtemp(prefix="probe-")) / "state"
 

@@ -10,10 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-
-from bootstrap.adapters.ansible import AnsiblePlaybookRunner
-from bootstrap.model.events import PlaybookFinished, TaskFinished
-from bootstrap.ports import Playbook
+from kubestrap.adapters.ansible import AnsiblePlaybookRunner
+from kubestrap.model.events import PlaybookFinished, TaskFinished
+from kubestrap.ports import Playbook
 
 HOSTS = """\
 control_plane: {hosts: {here: {}}}
@@ -181,8 +180,8 @@ def test_lost_terminal_is_an_interruption(run, tmp_path):
 RUN = """
 import sys
 from pathlib import Path
-from bootstrap.adapters.ansible import AnsiblePlaybookRunner
-from bootstrap.ports import Playbook
+from kubestrap.adapters.ansible import AnsiblePlaybookRunner
+from kubestrap.ports import Playbook
 directory = Path(sys.argv[1])
 playbook = Playbook(name=str(directory / "playbook.yml"), inventories=(directory / "inventory.yml",))
 AnsiblePlaybookRunner(directory / "state").run(playbook, log=directory / "log", handle=print, notify=print)

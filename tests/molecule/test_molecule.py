@@ -23,6 +23,6 @@ def test_every_scenario_passes(upstream: Path) -> None:
         ).returncode
     finally:
         # It leaves the hosts behind when creating them fails.
-        down = [sys.executable, "-m", "bootstrap", "lab", "down", "--name", "molecule"]
+        down = [sys.executable, "-m", "kubestrap", "lab", "down", "--name", "molecule"]
         subprocess.run(down, cwd=ROOT, check=False)
     assert code == 0, "molecule says above what failed"

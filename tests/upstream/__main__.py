@@ -11,8 +11,8 @@ import urllib.parse
 from collections.abc import Mapping
 
 import yaml
+from kubestrap.errors import KubestrapError
 
-from bootstrap.errors import KubestrapError
 from tests.upstream import debian, images, minikube, packages, recipes, servers
 from tests.upstream.cache import Cache
 from tests.upstream.golang import Go

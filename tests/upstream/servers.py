@@ -19,7 +19,8 @@ import sys
 import time
 from collections.abc import Callable
 
-from bootstrap.lab import engine
+from kubestrap.lab import engine
+
 from tests.upstream import debian
 from tests.upstream.cache import Cache
 from tests.upstream.tools import UpstreamError, run, say

@@ -19,9 +19,8 @@ from ansible_collections.kubestrap.cluster.plugins.action.node_images import (
     Progress,
     progress_line,
 )
-
-from bootstrap.model.events import Progress as ProgressEvent
-from bootstrap.model.events import parse_event
+from kubestrap.model.events import Progress as ProgressEvent
+from kubestrap.model.events import parse_event
 
 
 def archive(path: Path, files: dict[str, Any]) -> str:
