@@ -80,7 +80,7 @@ def variables(expression: str) -> set[str]:
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_inputs_are_wired_to_what_the_user_says(role: Path) -> None:
-    wired = read(Path(__file__).parents[2] / "playbooks/group_vars/all.yml")
+    wired = read(Path(__file__).parents[2] / "playbooks/group_vars/all/wiring.yml")
     unknown = [name for name in wired if name.startswith(f"{role.name}_") and name not in options(role)]
     longer = [other.name for other in ROLES if other.name.startswith(role.name) and other != role]
     assert [name for name in unknown if not name.startswith(tuple(f"{other}_" for other in longer) or ("\0",))] == []

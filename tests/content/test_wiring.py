@@ -1,5 +1,8 @@
-"""What playbooks/group_vars/all.yml makes of what the user says."""
+"""What playbooks/group_vars/all/ makes of what the user says."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
 
 ROOT = Path(__file__).parents[2]
+GROUP_VARS = ROOT / "playbooks/group_vars/all"
 FACTS = {"kubestrap": {"default_address": "10.0.0.11", "node_network": "10.0.0.0/24"}}
 
 
@@ -17,7 +21,8 @@ def value(name: str, *, facts: dict[str, Any] | None = None, **said: Any) -> Any
     loader = DataLoader()
     variables = {
         **yaml.safe_load((ROOT / "roles/cluster/defaults/main.yml").read_text()),
-        **loader.load_from_file(str(ROOT / "playbooks/group_vars/all.yml"), trusted_as_template=True),
+        **loader.load_from_file(str(GROUP_VARS / "wiring.yml"), trusted_as_template=True),
+        **loader.load_from_file(str(GROUP_VARS / "derived.yml"), trusted_as_template=True),
         "groups": {"control_plane": ["cp"], "workers": ["w"]},
         "inventory_hostname": "cp",
         "ansible_facts": facts or {},
@@ -28,18 +33,18 @@ def value(name: str, *, facts: dict[str, Any] | None = None, **said: Any) -> Any
 
 
 def test_without_a_proxy_there_is_none() -> None:
-    assert value("proxy", facts=FACTS) == {}
+    assert value("__cluster_proxy", facts=FACTS) == {}
 
 
 def test_one_address_serves_both() -> None:
-    proxy = value("proxy", facts=FACTS, cluster_http_proxy="http://p:1")
+    proxy = value("__cluster_proxy", facts=FACTS, cluster_http_proxy="http://p:1")
     assert (proxy["http"], proxy["https"]) == ("http://p:1", "http://p:1")
-    proxy = value("proxy", facts=FACTS, cluster_https_proxy="http://p:2")
+    proxy = value("__cluster_proxy", facts=FACTS, cluster_https_proxy="http://p:2")
     assert (proxy["http"], proxy["https"]) == ("", "http://p:2")
 
 
 def test_what_goes_around_the_proxy() -> None:
-    assert value("no_proxy", facts=FACTS, cluster_no_proxy=[".example.com", "localhost"]) == [
+    assert value("__cluster_no_proxy", facts=FACTS, cluster_no_proxy=[".example.com", "localhost"]) == [
         "localhost",
         "127.0.0.1",
         "::1",
@@ -57,15 +62,15 @@ def test_what_goes_around_the_proxy() -> None:
     ("endpoint", "expected"), [("api.example.com:6443", "api.example.com"), ("10.9.9.9:443", "10.9.9.9")]
 )
 def test_the_api_is_reached_directly(endpoint: str, expected: str) -> None:
-    assert expected in value("no_proxy", facts=FACTS, cluster_api_endpoint=endpoint)
+    assert expected in value("__cluster_no_proxy", facts=FACTS, cluster_api_endpoint=endpoint)
 
 
 def test_before_the_first_look_at_a_host_the_rest_is_known() -> None:
-    assert value("no_proxy")[:4] == ["localhost", "127.0.0.1", "::1", "10.244.0.0/16"]
+    assert value("__cluster_no_proxy")[:4] == ["localhost", "127.0.0.1", "::1", "10.244.0.0/16"]
 
 
 def test_the_address_of_the_api_goes_around_the_proxy_too() -> None:
-    assert "10.0.0.100" in value("no_proxy", facts=FACTS, cluster_api_virtual_address="10.0.0.100")
+    assert "10.0.0.100" in value("__cluster_no_proxy", facts=FACTS, cluster_api_virtual_address="10.0.0.100")
 
 
 @pytest.mark.parametrize(
@@ -78,7 +83,7 @@ def test_the_address_of_the_api_goes_around_the_proxy_too() -> None:
     ],
 )
 def test_where_the_api_is_reached(said: dict[str, Any], endpoint: str) -> None:
-    assert value("api_endpoint", facts=FACTS, **said) == endpoint
+    assert value("__cluster_api_endpoint", facts=FACTS, **said) == endpoint
 
 
 def entry(**facts: dict[str, Any] | None) -> Any:
@@ -87,7 +92,7 @@ def entry(**facts: dict[str, Any] | None) -> Any:
         name: {"inventory_hostname": name, "ansible_facts": {} if known is None else {"kubestrap": known}}
         for name, known in facts.items()
     }
-    return value("entry_control_plane", facts=FACTS, groups={"control_plane": list(facts)}, hostvars=hostvars)
+    return value("__cluster_entry_control_plane", facts=FACTS, groups={"control_plane": list(facts)}, hostvars=hostvars)
 
 
 def test_the_control_plane_to_work_through_is_one_that_works() -> None:
@@ -108,12 +113,12 @@ def test_the_control_plane_to_work_through_is_one_that_works() -> None:
 def test_runtimes_of_all_hosts_are_known_also_of_those_that_say_nothing(
     said: dict[str, str], expected: list[str]
 ) -> None:
-    assert value("container_runtimes", **said) == expected
+    assert value("__cluster_container_runtimes", **said) == expected
 
 
 def test_runtimes_of_hosts_that_differ_are_all_told() -> None:
     hosts = {"cp": {"cluster_container_runtime": "containerd"}, "w": {}}
-    assert value("container_runtimes", hostvars=hosts) == ["containerd", "docker"]
+    assert value("__cluster_container_runtimes", hostvars=hosts) == ["containerd", "docker"]
 
 
 @pytest.mark.parametrize("runtime", ["docker", "containerd"])
@@ -153,8 +158,8 @@ def test_operator_has_the_credentials_of_the_first_control_plane_also_when_it_wa
 
 WIRED = sorted(
     name
-    for name in yaml.safe_load((ROOT / "playbooks/group_vars/all.yml").read_text())
-    if name.startswith(("api_endpoint", "control_plane_", "kubeconfig_", "cluster_check_", "worker_"))
+    for name in yaml.safe_load((GROUP_VARS / "wiring.yml").read_text())
+    if name.startswith(("api_endpoint", "control_plane_", "kubeconfig_", "health_", "worker_"))
 )
 
 
@@ -179,15 +184,33 @@ def test_everything_is_known_without_the_first_control_plane(name: str) -> None:
         ansible_play_hosts_all=["b"],
         groups={"control_plane": ["a", "b"], "workers": []},
         hostvars={
-            "a": {"inventory_hostname": "a", "ansible_facts": {}, "node_address": ""},
-            "b": {"inventory_hostname": "b", "ansible_facts": facts, "node_address": "10.0.0.11"},
+            "a": {"inventory_hostname": "a", "ansible_facts": {}, "__cluster_node_address": ""},
+            "b": {"inventory_hostname": "b", "ansible_facts": facts, "__cluster_node_address": "10.0.0.11"},
         },
         cluster_api_virtual_address="10.0.0.100",
     )
 
 
+def test_names_of_an_inventory_do_not_win_over_ours(tmp_path: Path) -> None:
+    theirs = {"proxy": "http://theirs", "node_address": "theirs", "api_endpoint": "theirs", "no_proxy": "theirs"}
+    (tmp_path / "hosts.yml").write_text(yaml.safe_dump({"control_plane": {"hosts": {"cp": theirs}}}))
+    command = [
+        Path(sys.executable).parent / "ansible-inventory",
+        "-i",
+        tmp_path / "hosts.yml",
+        "--playbook-dir",
+        ROOT / "playbooks",
+        "--host",
+        "cp",
+    ]
+    seen = json.loads(subprocess.run(command, check=True, capture_output=True, cwd=tmp_path).stdout)
+    ours = yaml.safe_load((GROUP_VARS / "derived.yml").read_text())
+    assert {name: seen[name] for name in ours} == ours
+    assert {name for name in ours if not name.startswith("__cluster_")} == set()
+
+
 def test_what_status_knows_of_the_hosts() -> None:
-    found = value("cluster_check_inventory", facts=FACTS, ansible_host="192.0.2.1")
+    found = value("health_inventory", facts=FACTS, ansible_host="192.0.2.1")
     assert [list(one) for one in found] == [["cp", "192.0.2.1", ""], ["w", "192.0.2.1", ""]]
 
 

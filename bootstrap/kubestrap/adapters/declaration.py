@@ -10,6 +10,11 @@ from kubestrap.model.variables import Declaration, parse_declaration
 
 def load_declaration() -> Declaration:
     """Return every variable a person may set."""
-    text = (collection() / "roles/cluster/meta/argument_specs.yml").read_text(encoding="utf-8")
-    data: Any = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe loaders
-    return parse_declaration(data)
+    made = ("playbooks/group_vars/all/wiring.yml", "playbooks/group_vars/all/derived.yml")
+    wiring, derived = map(_read, made)
+    return parse_declaration(_read("roles/cluster/meta/argument_specs.yml"), {**wiring, **derived})
+
+
+def _read(path: str) -> Any:
+    text = (collection() / path).read_text(encoding="utf-8")
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe loaders

@@ -82,7 +82,7 @@ def play(request: Request, tools: Tools, cluster: Cluster, *, variables: Mapping
         name=f"{_COLLECTION}.{request.command.replace(' ', '_')}",
         inventories=request.inventories,
         extra_vars=request.extra_vars,
-        variables={**(variables or {}), **({"consulted_hosts": asked} if asked else {})},
+        variables={**(variables or {}), **({"__cluster_consulted_hosts": asked} if asked else {})},
         limit=tuple(host.name for host in cluster.hosts if host.name in names)
         if cluster.others or len(names) < len(cluster.hosts)
         else (),

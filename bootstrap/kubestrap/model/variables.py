@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
@@ -27,14 +27,16 @@ class Declaration:
     """Every variable a person may set, by name, in the order of the declaration."""
 
     variables: Mapping[str, Variable]
+    set_by_us: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What the playbooks give to roles, each with its expression. One of an inventory would win over it."""
 
     def default(self, name: str) -> Any:
         """The declared default of a variable."""
         return self.variables[name].default
 
 
-def parse_declaration(data: Mapping[str, Any]) -> Declaration:
-    """Read the content of an argument specification."""
+def parse_declaration(data: Mapping[str, Any], set_by_us: Mapping[str, Any]) -> Declaration:
+    """Read the content of an argument specification, and of the variables that the playbooks set themselves."""
     options = data["argument_specs"]["main"]["options"]
     return Declaration(
         {
@@ -47,7 +49,8 @@ def parse_declaration(data: Mapping[str, Any]) -> Declaration:
                 elements=option.get("elements"),
             )
             for name, option in options.items()
-        }
+        },
+        {name: str(value) for name, value in set_by_us.items()},
     )
 
 
@@ -66,6 +69,10 @@ def name_problem(name: str, declaration: Declaration) -> str | None:
     """Say that a variable does not exist, and which one may be meant; None when it is not ours or is fine."""
     if name in declaration.variables:
         return None
+    if name in declaration.set_by_us or name.startswith(f"__{PREFIX}"):
+        sources = sorted(set(re.findall(rf"\b{PREFIX}\w+", declaration.set_by_us.get(name, ""))))
+        instead = f"set {' or '.join(sources)} instead" if sources else "give yours another name"
+        return f"{name} is set by kubestrap itself; {instead}"
     if name.startswith(PREFIX):
         meant = _meant(name, declaration)
         hint = f"did you mean {meant}?" if meant else "see docs/variables.md for the variables there are"

@@ -149,7 +149,7 @@ def test_up_of_one_worker_asks_the_control_planes_that_answer():
     world = World(planes=("cp", "cp2", "cp3"), lost=("cp",), variables={"cluster_api_virtual_address": "192.0.2.200"})
     assert up.up(request(limit="w1"), world.tools()) == 0
     assert world.played[0].limit == ("w1",)
-    assert world.played[0].variables == {"consulted_hosts": ["cp2", "cp3"]}
+    assert world.played[0].variables == {"__cluster_consulted_hosts": ["cp2", "cp3"]}
     assert world.summaries[0].unreachable == {}
 
 

@@ -49,7 +49,7 @@ NO_APP = App(ok=False, cause="the image is missing", evidence=("ErrImageNeverPul
         (6, [FINE], {"unreachable": {"w1": "off"}}),
         (7, [FINE, ended("cp", "app", "failed", app=NO_APP)], {"code": 2}),
         (7, [FINE, ended("w1", "worker", "failed"), ended("cp", "app", "failed")], {"code": 2}),
-        (0, [ended("cp", "cluster_check", app=NO_APP)], {"command": "status"}),
+        (0, [ended("cp", "health", app=NO_APP)], {"command": "status"}),
         (130, [ended("cp", "docker", "failed")], {"code": 99, "interrupted": True}),
         (1, [Message(level="error", text="no playbook")], {"code": 1}),
         (5, [FINE, Message(level="error", text="strange")], {"code": 250}),
@@ -74,7 +74,7 @@ PLANES = Cluster(
         (4, "abc", []),
         # No API of the others answered, or none could.
         (4, "a", [ended("b", "preflight", "failed")]),
-        (4, "ab", [ended("c", "cluster_check", "failed")]),
+        (4, "ab", [ended("c", "health", "failed")]),
         # Nothing to do with the one that is lost.
         (5, "a", [ended("b", "docker", "failed")]),
         (7, "a", [ended("b", "app", "failed", app=NO_APP)]),
@@ -101,11 +101,11 @@ def test_summary_object_has_what_programs_rely_on():
         name="cp", ready=True, roles="control-plane", version="v1.36.4", runtime="docker://26", address="192.0.2.1"
     )
     app = App(ok=True, urls=("http://192.0.2.1:30080",))
-    data = run(FINE, ended("cp", "cluster_check", nodes=(node,)), ended("cp", "app", app=app)).as_data()
+    data = run(FINE, ended("cp", "health", nodes=(node,)), ended("cp", "app", app=app)).as_data()
     assert {"changed": 0, "failed": 0, "unreachable": 0, "exit_code": 0}.items() <= data.items()
     assert data["app_urls"] == ["http://192.0.2.1:30080"]
     assert data["nodes"][0]["version"] == "v1.36.4"
-    assert [stage["name"] for stage in data["stages"]] == ["node_base", "cluster_check", "app"]
+    assert [stage["name"] for stage in data["stages"]] == ["node_base", "health", "app"]
 
 
 def test_stage_that_comes_back_adds_up():
@@ -128,9 +128,7 @@ def test_report_of_a_good_run():
         name="cp", ready=True, roles="control-plane", version="v1.36.4", runtime="docker://26", address="192.0.2.1"
     )
     text = "\n".join(
-        report(
-            run(ended("cp", "cluster_check", nodes=(node,)), ended("cp", "app", app=App(ok=True, urls=("http://x",))))
-        )
+        report(run(ended("cp", "health", nodes=(node,)), ended("cp", "app", app=App(ok=True, urls=("http://x",)))))
     )
     assert "nothing changed" in text
     assert "http://x" in text

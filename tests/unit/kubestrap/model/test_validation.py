@@ -45,6 +45,24 @@ def test_no_control_plane():
     assert "control_plane has no host" in only(inventory(control_plane=()))
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("__cluster_proxy", "set cluster_http_proxy or cluster_https_proxy instead"),
+        ("__cluster_mine", "give yours another name"),
+        ("docker_settings", "set cluster_docker_settings instead"),
+        ("worker_node_name", "give yours another name"),
+    ],
+)
+def test_names_that_are_ours(name, told):
+    text = only(inventory(hosts={"w1": {name: "x"}}))
+    assert text.startswith(f"{name} is set by kubestrap itself; {told}")
+
+
+def test_names_that_were_ours_are_free():
+    assert texts(inventory(proxy="http://p", node_address="x", api_endpoint="y", no_proxy="z", pause_image="i")) == []
+
+
 def test_several_control_planes_need_one_address():
     text = only(inventory(control_plane=("a", "b", "c")))
     assert "cluster_api_virtual_address" in text

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ansible_collections.kubestrap.cluster.plugins.module_utils import kubeadm
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import KubectlError
-from ansible_collections.kubestrap.cluster.plugins.modules import cluster_check
+from ansible_collections.kubestrap.cluster.plugins.modules import health
 
 READY = {"conditions": [{"type": "Ready", "status": "True"}]}
 
@@ -30,9 +30,9 @@ def unready(message: str) -> dict[str, Any]:
     return node("cp1", conditions=[{"type": "Ready", "status": "False", "message": message}])
 
 
-OURS = {"app.kubernetes.io/name": cluster_check.NAME}
+OURS = {"app.kubernetes.io/name": health.NAME}
 DNS = {"k8s-app": "kube-dns"}
-LOOKED_AT = cluster_check.LOOKED_AT
+LOOKED_AT = health.LOOKED_AT
 
 
 def complaint(kind: str, name: str, message: str) -> dict[str, Any]:
@@ -71,15 +71,15 @@ class Api:
         return self.answers.get(kind, [])
 
 
-def check(api: Api | None = None, *nodes: str) -> cluster_check.Check:
-    return cluster_check.Check(api or Api(), {"nodes": list(nodes) or ["cp1"]})  # type: ignore[arg-type]
+def check(api: Api | None = None, *nodes: str) -> health.Check:
+    return health.Check(api or Api(), {"nodes": list(nodes) or ["cp1"]})  # type: ignore[arg-type]
 
 
 def test_only_the_nodes_that_are_to_be_proved_get_a_pod() -> None:
-    template = cluster_check.daemonset("pause", ["cp1", "w9"])["spec"]["template"]["spec"]
+    template = health.daemonset("pause", ["cp1", "w9"])["spec"]["template"]["spec"]
     terms = template["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
     assert [term["matchFields"][0]["values"] for term in terms] == [["cp1"], ["w9"]]
-    assert cluster_check.daemonset("pause", [])["spec"]["template"]["spec"]["affinity"] == {}
+    assert health.daemonset("pause", [])["spec"]["template"]["spec"]["affinity"] == {}
 
 
 def test_nothing_is_waited_for_when_all_is_ready() -> None:
@@ -150,14 +150,12 @@ def test_the_kubelets_sentence_stands_beside_container_creating() -> None:
 
 
 def test_an_admission_policy_that_refuses_our_pods_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster_check, "WHY_AFTER", 0)
-    denied = complaint(
-        "DaemonSet", cluster_check.NAME, 'admission webhook "policy.example" denied the request: no pods'
-    )
+    monkeypatch.setattr(health, "WHY_AFTER", 0)
+    denied = complaint("DaemonSet", health.NAME, 'admission webhook "policy.example" denied the request: no pods')
     api = Api(**{"events": [denied], LOOKED_AT: [node("cp1"), coredns()]})
-    looker = cluster_check.Check(api, {"nodes": ["cp1"], "image": "pause", "timeout": 300})  # type: ignore[arg-type]
+    looker = health.Check(api, {"nodes": ["cp1"], "image": "pause", "timeout": 300})  # type: ignore[arg-type]
     looker.asks_why_at = 0
-    with pytest.raises(cluster_check.CheckError, match="denied the request: no pods"):
+    with pytest.raises(health.CheckError, match="denied the request: no pods"):
         looker.start()
 
 
@@ -178,10 +176,10 @@ def test_dns_on_one_node_is_spread_with_several_control_planes_only() -> None:
         one["spec"] = {}
         one["metadata"]["labels"] = {kubeadm.CONTROL_PLANE_ROLE: ""}
     crowd = [pod("cp1", DNS), pod("cp1", DNS)]
-    assert cluster_check.dns_is_crowded([*nodes, *crowd])
-    assert not cluster_check.dns_is_crowded([*nodes, pod("cp1", DNS), pod("cp2", DNS)])
+    assert health.dns_is_crowded([*nodes, *crowd])
+    assert not health.dns_is_crowded([*nodes, pod("cp1", DNS), pod("cp2", DNS)])
     nodes[1]["metadata"]["labels"] = {}
-    assert not cluster_check.dns_is_crowded([*nodes, *crowd])
+    assert not health.dns_is_crowded([*nodes, *crowd])
 
 
 def test_a_resolver_that_asks_itself_is_named() -> None:
@@ -200,6 +198,6 @@ def test_a_resolver_that_asks_itself_is_named() -> None:
 )
 def test_exec_that_does_not_work_names_node_and_cause(said: str, words: str) -> None:
     pods = {"cp1": pod("cp1", OURS)}
-    with pytest.raises(cluster_check.CheckError, match=words) as caught:
+    with pytest.raises(health.CheckError, match=words) as caught:
         check(Api(error=said)).exec_and_logs(pods, [])
     assert "node cp1" in str(caught.value)

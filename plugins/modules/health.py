@@ -1,10 +1,10 @@
 #!/usr/bin/python
-"""Ansible module cluster_check."""
+"""Ansible module health."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: cluster_check
+module: health
 short_description: Prove that the cluster works, from a control plane
 description:
   - With O(step=look), tells what nodes there are, and which of them the inventory does not have. Changes nothing.
@@ -38,7 +38,7 @@ options:
 
 EXAMPLES = r"""
 - name: Look at the nodes
-  kubestrap.cluster.cluster_check:
+  kubestrap.cluster.health:
 """
 
 RETURN = r"""
