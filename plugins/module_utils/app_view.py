@@ -94,13 +94,13 @@ class AppView:
         return [event.get("message", "").strip() for event in wanted]
 
     def log(self, pod: dict[str, Any], container: str, *, previous: bool) -> list[str]:
-        """Return the last lines a container wrote."""
+        """Return the last lines a container wrote, or one that says why they could not be read."""
         arguments = ["logs", pod["metadata"]["name"], f"--container={container}", f"--tail={LOG_LINES}"]
         arguments += ["--previous"] if previous else []
         try:
             return self.kubectl.run(f"--namespace={pod['metadata']['namespace']}", *arguments).splitlines()
-        except KubectlError:
-            return []
+        except KubectlError as error:
+            return [f"Its last lines could not be read: {error}"]
 
     def job_pods(self, job: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the pods of a Job, the failed ones too, newest last."""

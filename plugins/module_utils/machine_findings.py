@@ -97,8 +97,13 @@ def cni_files() -> list[str]:
         return []
 
 
-def foreign_cni(names: Iterable[str]) -> list[Finding]:
-    """Name configurations of other pod networks: a container runtime takes the first by name, whoever wrote it."""
+def foreign_cni(names: Iterable[str], *, in_cluster: bool) -> list[Finding]:
+    """Name configurations of other pod networks: a container runtime takes the first by name, whoever wrote it.
+
+    Args:
+        names: Files of the directory of configurations.
+        in_cluster: The host is a node already: without flannel's own, one of them is what its pods run in.
+    """
     known = sorted(name for name in names if name.endswith((".conf", ".conflist", ".json")))
     foreign = [name for name in known if name != FLANNEL_CONFIGURATION]
     # A later one is used as well, until flannel has written its own: by the pods that start first, such as DNS.
@@ -106,6 +111,16 @@ def foreign_cni(names: Iterable[str]) -> list[Finding]:
         foreign = [name for name in foreign if name < FLANNEL_CONFIGURATION]
     if not foreign:
         return []
+    if in_cluster and FLANNEL_CONFIGURATION not in known:
+        return [
+            Finding(
+                "cni-foreign",
+                f"This node's pods are connected by {CNI_DIRECTORY}/{foreign[0]}, which is not flannel's, and the "
+                "inventory says flannel; two beside each other break both.",
+                "Set cluster_pod_network to none: it stays as it is. It cannot be exchanged under running pods.",
+                blocker=True,
+            )
+        ]
     moved = f"{CNI_DIRECTORY.rpartition('/')[0]}/net.d.before-kubernetes"
     files = " ".join(f"{CNI_DIRECTORY}/{name}" for name in foreign)
     return [

@@ -82,6 +82,9 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import (
 )
 from ansible_collections.kubestrap.cluster.plugins.module_utils.patience import HINT
 
+# How long an API may not answer before that is the verdict: one that is started anew is back before.
+SILENCE_SECONDS = 60
+
 
 def stale(pods: list[dict[str, Any]], local_images: dict[str, str]) -> list[str]:
     """Return the images that pods run in another version than this host has under the same name.
@@ -148,21 +151,33 @@ def wait(app: AppView, timeout: int) -> None:
 
     Raises:
         CauseError: when it does not and will not, or the time is over.
+        KubectlError: when the cluster has not answered for SILENCE_SECONDS, or at the end of the time.
     """
     started = time.monotonic()
     progress: list[Any] = []
     since: Optional[float] = None
+    silent: Optional[float] = None
+    said: set[str] = set()
     while True:
-        workloads = app.of_kind(*WORKLOADS)
         cause = None
         try:
+            workloads = app.of_kind(*WORKLOADS)
             if examine(app, workloads):
                 return
         except CauseError as error:
             cause = error
-        # What an init container that works says is progress, too; one that waits says the same again.
-        said = sorted({re.sub(r"\d+", "", line) for line in cause.evidence}) if cause else []
-        before, progress = progress, [*map(ready_and_new, workloads), *said]
+        except KubectlError:
+            # A look that failed says nothing of the app.
+            now = time.monotonic()
+            silent = now if silent is None else silent
+            if now - silent >= SILENCE_SECONDS or now - started >= timeout:
+                raise
+            time.sleep(0.5)
+            continue
+        silent = None
+        # What an init container that works says is progress, too; one that waits says nothing it has not said before.
+        said |= {re.sub(r"\d+", "", line) for line in cause.evidence} if cause else set()
+        before, progress = progress, [*map(ready_and_new, workloads), len(said)]
         now = time.monotonic()
         if progress != before:
             since = None

@@ -523,7 +523,8 @@ class Preflight:
         self.found_all(machine_findings.overridden_sysctls(files, wanted))
         self.found_all(machine_findings.swap_units(machine_findings.own_units(), machine_findings.boot_scripts()))
         if self.asked["pod_network"] == "flannel":
-            self.found_all(machine_findings.foreign_cni(machine_findings.cni_files()))
+            names, in_cluster = machine_findings.cni_files(), self.cluster is not None
+            self.found_all(machine_findings.foreign_cni(names, in_cluster=in_cluster))
 
     def _clock(self) -> None:
         reference = self.asked["reference_time"]

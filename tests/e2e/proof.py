@@ -32,7 +32,7 @@ CLAIMS = {
         "a member of etcd that may live",
         "tokens of an interrupted run",
     ),
-    "What is found before it breaks": ("found before it breaks",),
+    "What is found before it breaks": ("found before it breaks", "a reboot of all hosts"),
     "What the app gets": (
         "rolling update without downtime",
         "canary",
@@ -69,8 +69,7 @@ CLAIMS = {
         "a worker with another address",
         "the only control plane with another address",
         "a worker reinstalled under the same name",
-        "a cluster made by hand: one node, Docker",
-        "a cluster made by hand: 1+1, containerd",
+        "a cluster made by hand",
     ),
     "Why an app does not answer": (
         "wrong image name",

@@ -176,6 +176,6 @@ def test_init_container_that_waits_for_ever_is_named_before_the_deadline(
         "command": ["sh", "-c", "while true; do echo no db yet; sleep 2; done"],
     }
     said = deploy([workload("Deployment", "shop", initContainers=[init])], expect=7, timeout=300)
-    assert "waits for its init container wait-for-db" in said
-    assert "no db yet" in said
+    assert "waits for its init container wait-for-db" in said, said
+    assert "no db yet" in said, said
     measured(CLAIM, "an init container that waits for ever, after 2 minutes of 5")

@@ -6,6 +6,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from tests.benchmarks.by_hand import exports
 from tests.conftest import ROOT, Hosts, Program
 
 BY_HAND = ROOT / "tests/benchmarks/by_hand.sh"
-BY_HAND_CONTAINERD = Path(__file__).with_name("by_hand_containerd.sh")
+TYPED = Path(__file__).with_name("by_hand_typed.sh")
 PORT = 30800
 # An app of the images that are there: CoreDNS answers on its health port.
 APP = """
@@ -50,6 +51,68 @@ RUNS = (
     "for unit in {units} kubelet; do echo $unit $(systemctl show -p MainPID --value $unit); done; "
     "for name in kube-apiserver etcd kube-scheduler kube-controller kube-proxy; do echo $name $(pgrep -x $name); done"
 )
+# A network made of files and routes alone: nothing in the cluster says that it is there.
+BRIDGE = """
+mkdir -p /etc/cni/net.d
+cat > /etc/cni/net.d/10-bridge.conflist <<'END'
+{{"cniVersion": "1.0.0", "name": "mine", "plugins": [
+  {{"type": "bridge", "bridge": "cni0", "isDefaultGateway": true, "ipMasq": true, "hairpinMode": true,
+   "ipam": {{"type": "host-local", "ranges": [[{{"subnet": "{own}"}}]]}}}},
+  {{"type": "portmap", "capabilities": {{"portMappings": true}}}}]}}
+END
+iptables -A FORWARD -s {pods} -j ACCEPT
+iptables -A FORWARD -d {pods} -j ACCEPT
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """A cluster as somebody made it by hand, and what the inventory has to say of it."""
+
+    runtime: str
+    workers: int
+    people: tuple[str, ...]
+    """Users of the control plane with a kubeconfig."""
+    hold: bool
+    network: str = "flannel"
+    pod_cidr: str = "10.244.0.0/16"
+    said: dict[str, str] = field(default_factory=dict)
+    """Variables without which it is refused."""
+    refused: tuple[str, ...] = ()
+    """What is said of each of them."""
+
+
+NONE = "Set cluster_pod_network to none: it stays as it is"
+SHAPES = {
+    "1-docker": Shape(runtime="docker", workers=0, people=("root",), hold=True),
+    "1+1-docker-bridge": Shape(
+        runtime="docker",
+        workers=1,
+        people=("ada",),
+        hold=False,
+        network="bridge",
+        said={"cluster_pod_network": "none"},
+        refused=("10-bridge.conflist", NONE),
+    ),
+    "1-containerd-old-flannel": Shape(
+        runtime="containerd",
+        workers=0,
+        people=("root", "ada"),
+        hold=True,
+        network="old-flannel",
+        said={"cluster_container_runtime": "containerd", "cluster_pod_network": "none"},
+        refused=("cluster_container_runtime: containerd", "kube-system/kube-flannel-ds-amd64", NONE),
+    ),
+    "1+1-containerd-other-cidr": Shape(
+        runtime="containerd",
+        workers=1,
+        people=("ada",),
+        hold=False,
+        pod_cidr="10.77.0.0/16",
+        said={"cluster_container_runtime": "containerd", "cluster_pod_cidr": "10.77.0.0/16"},
+        refused=("cluster_container_runtime: containerd", "set cluster_pod_cidr to 10.77.0.0/16"),
+    ),
+}
 
 
 def script(hosts: Hosts, name: str, path: Path, variables: Path, *words: str, **more: str) -> None:
@@ -96,77 +159,91 @@ def asked_all_the_time(url: str) -> Iterator[list[str]]:
     assert count > 10
 
 
+def make(hosts: Hosts, shape: Shape, variables: Path) -> None:
+    """Make the cluster by hand."""
+    if shape == SHAPES["1-docker"]:
+        script(hosts, "cp1", BY_HAND, variables)
+        return
+    words = {"RUNTIME": shape.runtime, "HOLD": "yes" if shape.hold else "no", "PEOPLE": f"'{' '.join(shape.people)}'"}
+    words |= {"POD_CIDR": shape.pod_cidr, "NETWORK": shape.network}
+    script(hosts, "cp1", TYPED, variables, "init", **words)
+    if shape.workers:
+        join = hosts.sh("cp1", "kubeadm token create --print-join-command").split()
+        script(hosts, "worker1", TYPED, variables, "join", *join, **words)
+    else:
+        hosts.kubectl("taint", "nodes", "--all", "node-role.kubernetes.io/control-plane-")
+    if shape.network == "bridge":
+        bridge(hosts, shape.pod_cidr)
+    hosts.kubectl("wait", "--for=condition=Ready", "node", "--all", "--timeout=180s")
+
+
+def bridge(hosts: Hosts, pods: str) -> None:
+    """Connect the pods of two hosts by files and routes."""
+    where = '{.spec.podCIDR} {.status.addresses[?(@.type=="InternalIP")].address}'
+    names = ("cp1", "worker1")
+    nodes = {name: hosts.kubectl("get", "node", hosts.host(name), "-o", f"jsonpath={where}").split() for name in names}
+    for name, other in zip(names, reversed(names), strict=True):
+        network, address = nodes[other]
+        hosts.sh(name, BRIDGE.format(own=nodes[name][0], pods=pods) + f"ip route add {network} via {address}")
+
+
+def kubeconfigs(hosts: Hosts, people: tuple[str, ...]) -> str:
+    """The kubeconfigs that were there before."""
+    return hosts.sh(
+        "cp1", "".join(f"stat -c '%U %a' ~{one}/.kube/config; sha256sum ~{one}/.kube/config\n" for one in people)
+    )
+
+
 def uids(hosts: Hosts) -> str:
     """The user's objects and the pod that runs."""
     return hosts.kubectl("get", "all,configmaps", "--namespace=default", "-o", "jsonpath={.items[*].metadata.uid}")
 
 
-def named(hosts: Hosts, **said: str) -> None:
-    """Write variables into the lab's inventory."""
+def named(hosts: Hosts, said: dict[str, str]) -> None:
+    """Write variables into the lab's inventory, which has its own name for the cluster."""
+    inventory = hosts.inventory.read_text().replace(f"cluster_name: '{hosts.name}'", "cluster_name: kubernetes")
+    hosts.inventory.write_text(inventory)
     path = hosts.inventory.parent / "group_vars/all/said.yml"
     path.write_text(yaml.safe_dump(said))
 
 
 @pytest.mark.proof
-def test_one_node_with_docker(
-    make_lab: Callable[..., Hosts], program: Program, upstream: Path, measured: Callable[[str, str], None]
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_becomes_ours(
+    shape: Shape,
+    request: pytest.FixtureRequest,
+    make_lab: Callable[..., Hosts],
+    program: Program,
+    upstream: Path,
+    measured: Callable[[str, str], None],
 ) -> None:
-    hosts = make_lab("hand", "--control-planes", "1", "--workers", "0")
-    script(hosts, "cp1", BY_HAND, upstream)
+    name = request.node.callspec.id
+    number = list(SHAPES).index(name) + 1
+    hosts = make_lab(f"hand{number}", "--control-planes", "1", "--workers", str(shape.workers))
+    make(hosts, shape, upstream)
     url = start_app(hosts, upstream)
-    runs = RUNS.format(units="docker containerd")
-    before, objects = hosts.sh("cp1", runs), uids(hosts)
-    # The lab's own name for it is another one.
-    refused = program.run("up", "-i", hosts.inventory, expect=3)
-    assert "set cluster_name to kubernetes" in refused.stdout.replace("Set", "set")
-    inventory = hosts.inventory.read_text().replace(f"cluster_name: '{hosts.name}'", "cluster_name: kubernetes")
-    hosts.inventory.write_text(inventory)
-    listed = program.run("check", "-i", hosts.inventory)
-    assert "taken-over" in listed.stdout
+    names = ("cp1", "worker1")[: shape.workers + 1]
+    runs = RUNS.format(units="docker containerd" if shape.runtime == "docker" else "containerd")
+    before = {one: hosts.sh(one, runs) for one in names}
+    objects, files = uids(hosts), kubeconfigs(hosts, shape.people)
+    networks = hosts.kubectl("get", "daemonsets", "-A", "-o", "name")
+    # The lab's own name for it is another one, and nothing is said of the rest.
+    refused = program.run("up", "-i", hosts.inventory, expect=3).stdout
+    for text in ("et cluster_name to kubernetes", *shape.refused):
+        assert text in refused, refused
+    assert "net.d.before-kubernetes" not in refused
+    named(hosts, shape.said)
+    listed = program.run("check", "-i", hosts.inventory).stdout
+    assert "taken-over" in listed
+    assert ("packages of Kubernetes are held" in listed) == (not shape.hold), listed
     with asked_all_the_time(url) as failed:
         program.run("up", "-i", hosts.inventory)
     assert failed == []
-    assert (hosts.sh("cp1", runs), uids(hosts)) == (before, objects)
-    again = program.run("up", "-i", hosts.inventory, "--output", "json")
-    assert again.summary["changed"] == 0
-    assert "taken-over" not in program.run("check", "-i", hosts.inventory).stdout
-    measured("a cluster made by hand: one node, Docker", "taken over; the app answered throughout, nothing restarted")
-
-
-@pytest.mark.proof
-def test_two_nodes_with_containerd_another_pod_cidr_and_another_pod_network(
-    make_lab: Callable[..., Hosts], program: Program, upstream: Path, measured: Callable[[str, str], None]
-) -> None:
-    hosts = make_lab("hand2", "--control-planes", "1", "--workers", "1")
-    script(hosts, "cp1", BY_HAND_CONTAINERD, upstream, "init", POD_CIDR="10.77.0.0/16")
-    join = hosts.sh("cp1", "kubeadm token create --print-join-command").split()
-    script(hosts, "worker1", BY_HAND_CONTAINERD, upstream, "join", *join)
-    hosts.kubectl("wait", "--for=condition=Ready", "node", "--all", "--timeout=180s")
-    url = start_app(hosts, upstream)
-    runs = RUNS.format(units="containerd")
-    before = {name: hosts.sh(name, runs) for name in ("cp1", "worker1")}
-    objects, ada = uids(hosts), hosts.sh("cp1", "sha256sum /home/ada/.kube/config")
-    inventory = hosts.inventory.read_text().replace(f"cluster_name: '{hosts.name}'", "cluster_name: kubernetes")
-    hosts.inventory.write_text(inventory)
-    named(hosts, cluster_container_runtime="containerd")
-    refused = program.run("up", "-i", hosts.inventory, expect=3)
-    assert "set cluster_pod_cidr to 10.77.0.0/16" in refused.stdout
-    named(hosts, cluster_container_runtime="containerd", cluster_pod_cidr="10.77.0.0/16")
-    with asked_all_the_time(url) as failed:
-        program.run("up", "-i", hosts.inventory)
-    assert failed == []
-    assert {name: hosts.sh(name, runs) for name in before} == before
-    assert (uids(hosts), hosts.sh("cp1", "sha256sum /home/ada/.kube/config")) == (objects, ada)
+    assert {one: hosts.sh(one, runs) for one in names} == before
+    assert (uids(hosts), kubeconfigs(hosts, shape.people)) == (objects, files)
+    assert hosts.kubectl("get", "daemonsets", "-A", "-o", "name") == networks
+    assert all("kubelet" in hosts.sh(one, "apt-mark showhold") for one in names)
     assert program.run("up", "-i", hosts.inventory, "--output", "json").summary["changed"] == 0
-    # The same flannel where older manifests put it: to us another pod network.
-    flannel = yaml.safe_load(hosts.kubectl("get", "daemonset", "kube-flannel-ds", "-n", "kube-flannel", "-o", "yaml"))
-    flannel["metadata"] = {"name": "other-network", "namespace": "kube-flannel"}
-    hosts.kubectl("delete", "daemonset", "kube-flannel-ds", "-n", "kube-flannel")
-    flannel.pop("status")
-    hosts.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(flannel))
-    other = program.run("up", "-i", hosts.inventory, expect=3)
-    assert "kube-flannel/other-network" in other.stdout
-    assert "Set cluster_pod_network to none" in other.stdout
-    named(hosts, cluster_container_runtime="containerd", cluster_pod_cidr="10.77.0.0/16", cluster_pod_network="none")
-    program.run("up", "-i", hosts.inventory)
-    measured("a cluster made by hand: 1+1, containerd", "other pod CIDR and pod network named first, then taken over")
+    assert "taken-over" not in program.run("check", "-i", hosts.inventory).stdout
+    measured("a cluster made by hand", f"{name}: taken over; the app answered throughout, nothing restarted")
+    program.run("lab", "down", "--name", hosts.name)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from ansible_collections.kubestrap.cluster.plugins.module_utils.app_causes import CauseError
 from ansible_collections.kubestrap.cluster.plugins.module_utils.app_view import AppView
-from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import rolled_out
+from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import KubectlError, rolled_out
 from ansible_collections.kubestrap.cluster.plugins.modules import app_rollout
 
 
@@ -56,10 +56,10 @@ def test_rolled_out_means_all_new_and_none_old(status: dict[str, int], expected:
 class Waiting:
     """A cluster in which a workload is seen in one state after the other, the last one for ever."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, *seen: tuple[dict[str, Any], CauseError | bool]) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *seen: tuple[dict[str, Any], Exception | bool]) -> None:
         self.seconds = 0.0
         self._seen = itertools.chain(seen, itertools.repeat(seen[-1]))
-        self._now: CauseError | bool = False
+        self._now: Exception | bool = False
         monkeypatch.setattr(app_rollout, "examine", lambda *_: self._examine())
         monkeypatch.setattr(app_rollout.time, "monotonic", lambda: self.seconds)
         monkeypatch.setattr(app_rollout.time, "sleep", self._sleep)
@@ -69,7 +69,7 @@ class Waiting:
         return [workload]
 
     def _examine(self) -> bool:
-        if isinstance(self._now, CauseError):
+        if isinstance(self._now, Exception):
             raise self._now
         return self._now
 
@@ -98,6 +98,29 @@ def test_progress_renews_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     app = Waiting(monkeypatch, *states, (deployment(readyReplicas=3), True))
     app_rollout.wait(app, 60)  # type: ignore[arg-type]
     assert app.seconds == 3
+
+
+def test_lines_that_come_again_are_no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [CauseError("waits", [f"line {letter}"], patience=20) for letter in "abcdef"]
+    app = Waiting(monkeypatch, *((IDLE, line) for line in lines * 30))
+    with pytest.raises(CauseError, match="waits"):
+        app_rollout.wait(app, 60)  # type: ignore[arg-type]
+    assert app.seconds < 30
+
+
+def test_look_that_fails_for_a_moment_says_nothing_of_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    silent = KubectlError("etcdserver: request timed out")
+    app = Waiting(monkeypatch, *[(IDLE, False), (IDLE, silent)] * 20, (IDLE, True))
+    app_rollout.wait(app, 60)  # type: ignore[arg-type]
+    assert app.seconds == 20
+
+
+@pytest.mark.parametrize(("timeout", "seconds"), [(300, app_rollout.SILENCE_SECONDS), (10, 10), (0, 0)])
+def test_cluster_that_stays_silent_is_told(monkeypatch: pytest.MonkeyPatch, timeout: int, seconds: int) -> None:
+    app = Waiting(monkeypatch, (IDLE, KubectlError("connection refused")))
+    with pytest.raises(KubectlError, match="refused"):
+        app_rollout.wait(app, timeout)  # type: ignore[arg-type]
+    assert app.seconds == seconds
 
 
 def test_end_of_the_time_says_how_far_it_came(monkeypatch: pytest.MonkeyPatch) -> None:

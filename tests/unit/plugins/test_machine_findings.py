@@ -63,12 +63,30 @@ def test_settings_are_those_of_node_base() -> None:
     ],
 )
 def test_configuration_of_another_pod_network(names: list[str], told: str) -> None:
-    found = machine_findings.foreign_cni(names)
+    found = machine_findings.foreign_cni(names, in_cluster=False)
     assert ids(found) == (["cni-foreign"] if told else [])
     if told:
         assert told in found[0].evidence
         assert found[0].blocker
         assert "rm " not in found[0].fix
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        # What connects the pods of a node is nothing to move away.
+        (["10-bridge.conflist"], "10-bridge.conflist"),
+        (["10-calico.conflist", "87-podman.conflist"], "10-calico.conflist"),
+        # Beside flannel's it does not connect them, or takes the pods that start from now on.
+        (["05-old.conflist", "10-flannel.conflist"], ""),
+    ],
+)
+def test_network_of_a_node_is_not_moved_away(names: list[str], told: str) -> None:
+    (found,) = machine_findings.foreign_cni(names, in_cluster=True)
+    if told:
+        assert told in found.evidence
+        assert "Set cluster_pod_network to none" in found.fix
+    assert ("`mv" in found.fix or " mv " in found.fix) == (not told)
 
 
 @pytest.mark.parametrize(
