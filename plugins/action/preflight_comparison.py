@@ -11,7 +11,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible_collections.kubestrap.cluster.plugins.module_utils import advice
 from ansible_collections.kubestrap.cluster.plugins.plugin_utils.living_inventory import compare_living, moved_addresses
-from ansible_collections.kubestrap.cluster.plugins.plugin_utils.names import NAMED, shortened
+from ansible_collections.kubestrap.cluster.plugins.plugin_utils.names import shortened
 
 Finding = dict[str, str]
 Facts = dict[str, Any]
@@ -49,11 +49,11 @@ def compare(facts: dict[str, Facts], required_hosts: list[str], api_endpoint: st
 def twice(facts: dict[str, Facts]) -> Iterator[tuple[str, Finding]]:
     """Yield hosts that have the name or the machine ID of another one."""
     for key, finding, what, fix in (
-        ("hostname", "host-name-twice", "is called", "Give each host a name of its own: `hostnamectl hostname NAME`."),
+        ("hostname", "host-name-twice", "are called", "Give each host a name of its own: `hostnamectl hostname NAME`."),
         (
             "machine_id",
             "machine-id-twice",
-            "has the machine ID",
+            "have the machine ID",
             "One is a clone. On it: `rm /etc/machine-id /var/lib/dbus/machine-id; systemd-machine-id-setup; reboot`.",
         ),
     ):
@@ -62,14 +62,9 @@ def twice(facts: dict[str, Facts]) -> Iterator[tuple[str, Finding]]:
             if known.get(key):
                 hosts.setdefault(known[key], []).append(name)
         for value, same in hosts.items():
-            # Of a whole rack of clones a few names are enough, and the first few are the same for all.
-            first = same[: NAMED + 2]
-            for host in same if len(same) > 1 else ():
-                others = shortened([name for name in first if name != host], len(same) - 1)
-                yield (
-                    host,
-                    {"id": finding, "evidence": f"The host {what} {value}, and so does {others}.", "fix": fix},
-                )
+            # The same words for all of them, so that a whole rack of clones is told once.
+            told = {"id": finding, "evidence": f"{len(same)} hosts {what} {value}: {shortened(same)}.", "fix": fix}
+            yield from ((host, told) for host in same if len(same) > 1)
 
 
 def other_clusters(facts: dict[str, Facts], api_endpoint: str) -> Iterator[tuple[str, Finding]]:
