@@ -30,6 +30,11 @@ CNI_DIRECTORY = "/etc/cni/net.d"
 FLANNEL_CONFIGURATION = "10-flannel.conflist"
 UNIT_DIRECTORIES = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system")
 BOOT_SCRIPTS = ("/etc/rc.local", "/etc/crontab", "/var/spool/cron/crontabs/root")
+# Where people put the scripts that their units run.
+OWN_PROGRAMS = ("/usr/local", "/opt", "/root", "/home", "/srv", "/etc")
+SCRIPT_BYTES = 100_000
+# Turning it on, not asking what is on.
+SWAPON = r"\bswapon\b(?!\s+(?:-s\b|--show|--summary))"
 # The C library asks no more than three, and the kubelet says so again and again.
 MOST_NAMESERVERS = 3
 ANSWER_SECONDS = 1.5
@@ -141,11 +146,11 @@ def swap_units(units: Mapping[str, str], scripts: Mapping[str, str]) -> list[Fin
         units: Unit files, path to content.
         scripts: What else runs at boot.
     """
-    runs = re.compile(r"^\s*(?:ExecStart\w*\s*=.*|@reboot.*|[^#\n]*)\bswapon\b", re.MULTILINE)
+    runs = re.compile(rf"^\s*[^#\n]*{SWAPON}", re.MULTILINE)
     found = [
         (path, f"`systemctl disable --now {Path(path).name}`")
         for path, text in units.items()
-        if re.search(r"^\s*ExecStart\w*\s*=.*\bswapon\b", text, re.MULTILINE)
+        if _unit_swaps(path, text)
     ]
     found += [(path, "taking the line out") for path, text in scripts.items() if runs.search(text)]
     return [
@@ -158,23 +163,36 @@ def swap_units(units: Mapping[str, str], scripts: Mapping[str, str]) -> list[Fin
     ]
 
 
+def _unit_swaps(path: str, text: str) -> bool:
+    """Tell whether a unit turns swap on past swap.target, which is kept off."""
+    if path.endswith(".swap"):
+        wanted = re.findall(r"^\s*(?:WantedBy|RequiredBy)\s*=(.*)", text, re.MULTILINE)
+        return any(target != "swap.target" for line in wanted for target in line.split())
+    return bool(re.search(rf"^\s*ExecStart\w*\s*=.*{SWAPON}", text, re.MULTILINE))
+
+
 def own_units() -> dict[str, str]:
     """Return the unit files that do not come with the system."""
     found = {}
     for directory in UNIT_DIRECTORIES:
         with contextlib.suppress(OSError):
-            for path in Path(directory).glob("*.service"):
+            for path in (path for kind in ("service", "swap") for path in Path(directory).glob(f"*.{kind}")):
                 with contextlib.suppress(OSError):
                     found[str(path)] = read_text(str(path)) or ""
     return found
 
 
-def boot_scripts() -> dict[str, str]:
-    """Return what else runs at boot."""
+def boot_scripts(units: Mapping[str, str]) -> dict[str, str]:
+    """Return what else runs at boot, and the scripts that unit files of the host's own run."""
+    ours = re.compile(rf"^\s*ExecStart\w*\s*=.*?((?:{'|'.join(OWN_PROGRAMS)})/[^\s\"';]+)", re.MULTILINE)
     found = {}
-    for path in BOOT_SCRIPTS:
-        with contextlib.suppress(OSError):
-            found[path] = read_text(path) or ""
+    for path in dict.fromkeys([*BOOT_SCRIPTS, *(path for text in units.values() for path in ours.findall(text))]):
+        with contextlib.suppress(OSError, ValueError):
+            with Path(path).open("rb") as file:
+                start = file.read(SCRIPT_BYTES)
+            # A program is no text, and what it does cannot be read.
+            if not start.startswith(b"\x7fELF"):
+                found[path] = start.decode(errors="replace")
     return found
 
 

@@ -470,7 +470,8 @@ class Preflight:
                 if network.version == 4 and route.network.overlaps(network)  # noqa: PLR2004
                 and not route.interface.startswith(CLUSTER_INTERFACES)
             ]  # fmt: skip
-            if taken:
+            # On a node they may be the way to the pods of other nodes, and the network cannot be another one any more.
+            if taken and self.cluster is None:
                 self.found(
                     f"{key.replace('_', '-')}-taken",
                     f"The addresses for {what}, {network}, overlap with networks of this host: {', '.join(taken)}.",
@@ -521,7 +522,8 @@ class Preflight:
         files = machine_findings.sysctl_files()
         wanted = {name: str(value) for name, value in self.asked["sysctls"].items()}
         self.found_all(machine_findings.overridden_sysctls(files, wanted))
-        self.found_all(machine_findings.swap_units(machine_findings.own_units(), machine_findings.boot_scripts()))
+        units = machine_findings.own_units()
+        self.found_all(machine_findings.swap_units(units, machine_findings.boot_scripts(units)))
         if self.asked["pod_network"] == "flannel":
             names, in_cluster = machine_findings.cni_files(), self.cluster is not None
             self.found_all(machine_findings.foreign_cni(names, in_cluster=in_cluster))

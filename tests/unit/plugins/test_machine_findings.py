@@ -111,6 +111,26 @@ def test_script_that_runs_swapon() -> None:
     assert "/etc/rc.local" in finding.evidence
 
 
+def test_swap_units_of_their_own_and_scripts_of_units(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    directory = "/etc/systemd/system"
+    units = {
+        f"{directory}/swapfile.swap": "[Swap]\nWhat=/swapfile\n[Install]\nWantedBy=multi-user.target\n",
+        f"{directory}/kept-off.swap": "[Swap]\nWhat=/swapfile\n[Install]\nWantedBy=swap.target\n",
+        f"{directory}/zram.service": f"[Service]\nType=oneshot\nExecStart=/bin/bash {tmp_path}/zram.sh start\n",
+        f"{directory}/tool.service": f"[Service]\nExecStart=-{tmp_path}/tool\n",
+        f"{directory}/asks.service": f"[Service]\nExecStart={tmp_path}/asks.sh\nExecStart=/sbin/swapon --show\n",
+    }
+    (tmp_path / "zram.sh").write_text("#!/bin/sh\nzramctl -s 1G /dev/zram0 && swapon /dev/zram0\n")
+    (tmp_path / "asks.sh").write_text("#!/bin/sh\n# swapon is elsewhere\nswapon -s\n")
+    (tmp_path / "tool").write_bytes(b"\x7fELF swapon /x")
+    monkeypatch.setattr(machine_findings, "OWN_PROGRAMS", (str(tmp_path),))
+    found = machine_findings.swap_units(units, machine_findings.boot_scripts(units))
+    assert [finding.evidence.split()[0] for finding in found] == [
+        f"{directory}/swapfile.swap",
+        f"{tmp_path}/zram.sh",
+    ]
+
+
 def test_name_servers() -> None:
     def judge(servers: list[str], *silent: str) -> list[str]:
         return ids(machine_findings.nameservers("/etc/resolv.conf", servers, silent))
