@@ -439,6 +439,16 @@ class DockerRuntime:
                 self._restart(reason)
         systemd.enable(changes, "cri-docker.socket", socket)
         systemd.enable(changes, "cri-docker.service", service)
+        if socket["ActiveState"] != "active" and service["ActiveState"] == "active":
+            # Somebody's own that opens its socket by itself; beside it systemd opens none.
+            stop = ["systemctl", "stop", "cri-docker.service"]
+            changes.act(
+                "cri-docker.service",
+                lambda: run(self.module, stop, purpose="stop the cri-dockerd that is not kubestrap's"),
+                before="running, with a socket of its own\n",
+                after="stopped, so that cri-docker.socket can start\n",
+            )
+            service = {**service, "ActiveState": "inactive"}
         systemd.start(changes, "cri-docker.socket", socket)
         if service["ActiveState"] != "active":
             systemd.start(changes, "cri-docker.service", service)

@@ -125,3 +125,34 @@ def test_settings_of_a_shape_that_docker_does_not_take_are_refused_also_before_t
     runtime.settings = {"registry-mirrors": "https://mirror.example"}
     with pytest.raises(SystemExit, match=r"cluster_docker_settings.*registry-mirrors.*a list"):
         runtime._understood_settings(validate=False)
+
+
+@pytest.mark.parametrize(
+    ("socket", "expected"),
+    [
+        ("inactive", ["stop cri-docker.service", "start cri-docker.socket", "start cri-docker.service"]),
+        ("active", ["restart cri-docker.service"]),
+    ],
+)
+def test_cri_dockerd_that_opens_its_socket_by_itself_is_stopped_before_ours_starts(
+    socket: str, expected: list[str]
+) -> None:
+    asked: list[str] = []
+
+    class Module:
+        check_mode = False
+
+        def run_command(self, command: list[str], **_: Any) -> tuple[int, str, str]:
+            asked.append(" ".join(command[-2:]))
+            return 0, "", ""
+
+    runtime: Any = DockerRuntime.__new__(DockerRuntime)
+    runtime.module = Module()
+    runtime.changes = Changes(runtime.module)
+    active = {"ActiveState": "active", "UnitFileState": "enabled", "NeedDaemonReload": "no"}
+    runtime.units = {docker_runtime.DOCKER: active, "cri-docker.service": active}
+    runtime.units["cri-docker.socket"] = {**active, "ActiveState": socket}
+    runtime.started = runtime.started_cri = SimpleNamespace(differs=lambda *_: False, note=lambda: None)
+    runtime.proxy = SimpleNamespace(is_left=lambda: False)
+    runtime._services({}, {}, proxy_changed=False, replaced=True)
+    assert asked == expected
