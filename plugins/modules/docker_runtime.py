@@ -121,6 +121,7 @@ socket:
 import hashlib
 import io
 import json
+import re
 import shutil
 import tarfile
 import tempfile
@@ -134,6 +135,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils import (
     confidential,
     credentials,
     docker,
+    machine_findings,
     registry_trust,
     systemd,
 )
@@ -439,6 +441,7 @@ class DockerRuntime:
                 self._restart(reason)
         systemd.enable(changes, "cri-docker.socket", socket)
         systemd.enable(changes, "cri-docker.service", service)
+        self._stop_others()
         if socket["ActiveState"] != "active" and service["ActiveState"] == "active":
             # Somebody's own that opens its socket by itself; beside it systemd opens none.
             stop = ["systemctl", "stop", "cri-docker.service"]
@@ -458,6 +461,21 @@ class DockerRuntime:
         if not self.module.check_mode:
             self.started.note()
             self.started_cri.note()
+
+    def _stop_others(self) -> None:
+        """Stop cri-dockerd's units of other names: they would open the same socket, now or at the next boot."""
+        runs = re.compile(r"^\s*ExecStart\s*=.*\bcri-dockerd\b", re.MULTILINE)
+        names = {Path(path).name for path, text in machine_findings.own_units().items() if runs.search(text)}
+        others = sorted(names - {"cri-docker.service"})
+        for name, unit in systemd.show(self.module, others).items() if others else ():
+            if unit.get("ActiveState") == "active" or unit.get("UnitFileState") == "enabled":
+                command = ["systemctl", "disable", "--now", "--quiet", name]
+                self.changes.act(
+                    name,
+                    lambda command=command: run(self.module, command, purpose="stop another cri-dockerd"),
+                    before="runs cri-dockerd\n",
+                    after="stopped and disabled: cri-docker.service runs it\n",
+                )
 
     def _restart(self, reason: str) -> None:
         """Restart Docker, and start what others had running on it and it does not start by itself."""

@@ -29,7 +29,9 @@ apt-get install -qq -y --no-install-recommends -o Dpkg::Use-Pty=0 $packages conn
 [ "$HOLD" = no ] || apt-mark hold kubelet kubeadm kubectl > /dev/null
 if [ "$RUNTIME" = docker ]; then
   curl -fsSL "$CRI_DOCKERD_URL" | tar -xz -C /usr/local/bin --strip-components=1 cri-dockerd/cri-dockerd
-  cat > /etc/systemd/system/cri-docker.service <<END
+  # Under both names that are in use.
+  unit=cri-docker$([ "$1" = init ] || echo d).service
+  cat > "/etc/systemd/system/$unit" <<END
 [Unit]
 Description=CRI for Docker Engine
 After=docker.service
@@ -46,7 +48,7 @@ KillMode=process
 WantedBy=multi-user.target
 END
   systemctl daemon-reload
-  systemctl enable -q --now docker cri-docker
+  systemctl enable -q --now docker "$unit"
 else
   directory="/etc/containerd/certs.d/$registry"
   mkdir -p "$directory"

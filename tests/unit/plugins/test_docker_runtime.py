@@ -135,9 +135,10 @@ def test_settings_of_a_shape_that_docker_does_not_take_are_refused_also_before_t
     ],
 )
 def test_cri_dockerd_that_opens_its_socket_by_itself_is_stopped_before_ours_starts(
-    socket: str, expected: list[str]
+    socket: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
+    monkeypatch.setattr(docker_runtime.machine_findings, "own_units", dict)
 
     class Module:
         check_mode = False
@@ -156,3 +157,23 @@ def test_cri_dockerd_that_opens_its_socket_by_itself_is_stopped_before_ours_star
     runtime.proxy = SimpleNamespace(is_left=lambda: False)
     runtime._services({}, {}, proxy_changed=False, replaced=True)
     assert asked == expected
+
+
+def test_another_unit_of_cri_dockerd_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    directory = docker_runtime.UNITS
+    units = {
+        f"{directory}/cri-docker.service": "ExecStart=/usr/local/lib/cri-dockerd/1/cri-dockerd",
+        f"{directory}/cri-dockerd.service": "[Service]\nExecStart=/usr/local/bin/cri-dockerd --network-plugin=cni",
+        f"{directory}/cri-old.service": "[Service]\nExecStart=/opt/cri-dockerd",
+        f"{directory}/watch.service": "[Service]\nExecStart=/opt/watch\n# cri-dockerd",
+    }
+    states = {"cri-dockerd.service": {"ActiveState": "active"}, "cri-old.service": {"ActiveState": "inactive"}}
+    monkeypatch.setattr(docker_runtime.machine_findings, "own_units", lambda: units)
+    monkeypatch.setattr(docker_runtime.systemd, "show", lambda _module, names: {one: states[one] for one in names})
+    monkeypatch.setattr(docker_runtime, "run", lambda _module, command, **_: asked.append(" ".join(command)))
+    runtime: Any = DockerRuntime.__new__(DockerRuntime)
+    runtime.module = SimpleNamespace(check_mode=False)
+    runtime.changes = Changes(runtime.module)
+    runtime._stop_others()
+    assert asked == ["systemctl disable --now --quiet cri-dockerd.service"]
