@@ -2,53 +2,17 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from kubestrap.model.cluster import Cluster, Host, Inventory
 from kubestrap.model.events import Event
 from kubestrap.model.probe import HostKey, ProbeResult
+from kubestrap.model.run import Outcome, Playbook
 from kubestrap.model.summary import Summary
 from kubestrap.model.validation import Problem
 from kubestrap.model.variables import Declaration
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What a person asks of a verb that works on a cluster."""
-
-    command: str
-    inventories: tuple[Path, ...]
-    extra_vars: tuple[str, ...] = ()
-    limit: str = ""
-    verbosity: int = 0
-    images: tuple[str, ...] = ()
-    """Images named on the command line, instead of those in the inventory."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Playbook:
-    """One playbook to run."""
-
-    name: str
-    inventories: tuple[Path, ...]
-    extra_vars: tuple[str, ...] = ()
-    variables: Mapping[str, Any] = field(default_factory=dict)
-    """Values from our own flags: taken literally, never as templates."""
-    limit: tuple[str, ...] = ()
-    forks: int = 10
-    verbosity: int = 0
-    login_seconds: int = 0
-    """How long SSH may take to log in; 0 is what ansible.cfg says."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How ansible-playbook ended."""
-
-    code: int
-    interrupted: bool = False
 
 
 class InventoryReader(Protocol):
@@ -144,7 +108,10 @@ class Reporter(Protocol):
 
 
 class Terminal(Protocol):
-    """Asks a person."""
+    """Speaks with a person."""
+
+    def say(self, text: str) -> None:
+        """Say one line."""
 
     def confirm(self, question: str) -> bool:
         """Return the answer; no when nobody is there to give one."""
@@ -168,4 +135,6 @@ class Tools:
     runner: PlaybookRunner
     state: State
     reporter: Reporter
+    renderer: Renderer
+    terminal: Terminal
     clock: Callable[[], float]

@@ -11,7 +11,9 @@ import yaml
 from kubestrap.adapters.declaration import load_declaration
 from kubestrap.adapters.templates import JinjaRenderer
 from kubestrap.cli import parser
+from kubestrap.model.exit_code import ExitCode
 from kubestrap.model.variables import Variable
+from kubestrap.verbs import ALL
 
 ROOT = Path(__file__).parent.parent.parent
 ADDRESSES = ("_url", "_registry", "_repository", "_mirror")
@@ -27,11 +29,25 @@ def generated() -> dict[Path, str]:
     return {
         Path("docs/variables.md"): render("variables.md.j2", variables=variables).rstrip() + "\n",
         Path("docs/commands.md"): render("commands.md.j2", commands=commands).rstrip() + "\n",
+        Path("README.md"): with_commands((ROOT / "README.md").read_text(encoding="utf-8")),
         Path("docs/mirrors.md"): with_addresses((ROOT / "docs/mirrors.md").read_text(encoding="utf-8"), variables),
         Path("inventory/sample/hosts.yml"): render("sample_hosts.yml.j2"),
         Path("inventory/sample/group_vars/all.yml"): render("sample_variables.yml.j2", variables=variables).rstrip()
         + "\n",
     }
+
+
+def with_commands(page: str) -> str:
+    """The page with the verbs and the exit codes there are."""
+    rows = [f"| `kubestrap {verb.name}` | {verb.help} |" for verb in ALL]
+    page = between(page, "commands", ["| command | what it does |", "|---|---|", *rows])
+    return between(page, "exit codes", [" · ".join(f"{code:d} {code.sentence}" for code in ExitCode)])
+
+
+def between(page: str, name: str, lines: Iterable[str]) -> str:
+    """The page with these lines in the place of that name."""
+    text = "".join(f"{line}\n" for line in lines)
+    return re.sub(rf"(?s)(<!-- {name} -->\n).*?(<!-- end -->)", lambda found: found[1] + text + found[2], page)
 
 
 def with_addresses(page: str, variables: Iterable[Variable]) -> str:

@@ -13,6 +13,7 @@ from kubestrap import __version__
 from kubestrap.adapters.declaration import load_declaration
 from kubestrap.adapters.environment import clean_environment
 from kubestrap.cli import parser
+from kubestrap.verbs import ALL
 
 from tests.content.generate import ADDRESSES, every_command, generated
 
@@ -20,10 +21,11 @@ ROOT = Path(__file__).parent.parent.parent
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
 # What each part of the program may import of it.
 DIRECTION = {
-    "errors.py": (),
+    "errors.py": ("model",),
     "model": ("errors", "model"),
     "ports.py": ("errors", "model"),
-    "commands": ("errors", "model", "ports", "commands", "lab"),
+    "session.py": ("errors", "model", "ports"),
+    "verbs": ("errors", "model", "ports", "verbs", "lab"),
     "adapters": ("errors", "model", "ports", "adapters"),
 }
 
@@ -66,11 +68,24 @@ def test_every_documented_command_exists():
     assert set(documented) == commands
 
 
-def test_every_verb_has_its_module_playbook_and_test():
-    for verb in ("check", "up", "deploy", "status"):
-        assert (ROOT / f"bootstrap/kubestrap/commands/{verb}.py").is_file()
-        assert (ROOT / f"playbooks/{verb}.yml").is_file()
-        assert (ROOT / f"tests/e2e/test_{verb}.py").is_file()
+def test_every_verb_has_its_playbook_and_no_playbook_is_without_one():
+    assert {verb.playbook for verb in ALL if verb.run is None} == {playbook.stem for playbook in PLAYBOOKS}
+
+
+def test_no_verb_is_known_by_name_outside_of_its_file():
+    names = {verb.name for verb in ALL if verb.run is None}
+    for path in (ROOT / "bootstrap/kubestrap").rglob("*.py"):
+        if path.parent.name == "verbs":
+            continue
+        sides = [
+            side
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Compare | ast.MatchValue)
+            for side in ([node.left, *node.comparators] if isinstance(node, ast.Compare) else [node.value])
+        ]
+        sides += [element for side in sides for element in getattr(side, "elts", ())]
+        compared = {side.value for side in sides if isinstance(side, ast.Constant)}
+        assert compared.isdisjoint(names), path
 
 
 def test_wheel_holds_the_content_and_no_tests(tmp_path):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from kubestrap.adapters.inventory import AnsibleInventoryReader
 from kubestrap.adapters.ssh import SSHProbe
-from kubestrap.commands import lab
+from kubestrap.lab import labs
 from kubestrap.model.cluster import cluster_from
 from kubestrap.model.probe import HostKey
 
@@ -29,7 +29,8 @@ def _state():
 def cluster(tmp_path_factory):
     name, directory = f"probe-{os.getpid()}", tmp_path_factory.mktemp("lab")
     try:
-        lab.up(name=name, control_planes=1, workers=0, system="debian-13", variables=(), directory=directory)
+        shape = labs.Shape(control_planes=1, workers=0)
+        labs.up(name=name, shape=shape, system="debian-13", variables=(), directory=directory, report=print)
         inventory = directory / ".kubestrap/labs" / name / "inventory.yml"
         found = cluster_from(AnsibleInventoryReader(inventory.parent).read([inventory], ()), default_name="x")
         script = (
@@ -39,7 +40,7 @@ def cluster(tmp_path_factory):
         subprocess.run(["docker", "exec", found.hosts[0].name, "sh", "-c", script], check=True)
         yield found
     finally:
-        lab.down(name=name, directory=directory)
+        labs.down(name=name, directory=directory, report=print)
 
 
 def on_host(cluster, script):

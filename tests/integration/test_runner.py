@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from kubestrap.adapters.ansible import AnsiblePlaybookRunner
 from kubestrap.model.events import PlaybookFinished, TaskFinished
-from kubestrap.ports import Playbook
+from kubestrap.model.run import Playbook
 
 HOSTS = """\
 control_plane: {hosts: {here: {}}}
@@ -181,7 +181,7 @@ RUN = """
 import sys
 from pathlib import Path
 from kubestrap.adapters.ansible import AnsiblePlaybookRunner
-from kubestrap.ports import Playbook
+from kubestrap.model.run import Playbook
 directory = Path(sys.argv[1])
 playbook = Playbook(name=str(directory / "playbook.yml"), inventories=(directory / "inventory.yml",))
 AnsiblePlaybookRunner(directory / "state").run(playbook, log=directory / "log", handle=print, notify=print)

@@ -22,8 +22,8 @@ from kubestrap.adapters.environment import clean_environment, extra_vars_files, 
 from kubestrap.adapters.private import fits_sockets, private_directory, socket_directory
 from kubestrap.adapters.signals import on_stop, restore
 from kubestrap.model.events import Event, TaskFinished, TaskStarted, parse_event
+from kubestrap.model.run import Outcome, Playbook
 from kubestrap.model.text import harmless, without_excerpts
-from kubestrap.ports import Outcome, Playbook
 
 _TICK = 0.2
 """Seconds between looks at the signals."""

@@ -24,7 +24,12 @@ _SILENT = {"cluster"}
 
 
 class PersonAtTerminal:
-    """Asks the person who started the program."""
+    """Speaks with the person who started the program."""
+
+    def say(self, text: str) -> None:
+        """Say one line, as it is: it may be meant to be copied."""
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
 
     def confirm(self, question: str) -> bool:
         """Return the answer; no when nobody is there to give one."""

@@ -13,7 +13,8 @@ from kubestrap.adapters.environment import write_private
 from kubestrap.adapters.private import state_directory
 from kubestrap.errors import UsageError
 from kubestrap.model.events import Event, TaskFinished
-from kubestrap.model.summary import Summary, spans
+from kubestrap.model.summary import Summary
+from kubestrap.model.timeline import spans
 from kubestrap.ports import Renderer
 
 

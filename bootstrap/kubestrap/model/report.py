@@ -3,18 +3,9 @@
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 
 from kubestrap.model.events import Finding
-from kubestrap.model.summary import (
-    APP,
-    APP_FAILED,
-    BLOCKED,
-    BUG,
-    DONE,
-    HOSTS_SET_ASIDE,
-    INTERRUPTED,
-    STEP_FAILED,
-    UNREACHABLE,
-    Summary,
-)
+from kubestrap.model.exit_code import ExitCode
+from kubestrap.model.summary import Summary
+from kubestrap.model.verdict import APP
 
 _ADMIN = "/etc/kubernetes/admin.conf"
 _MANY = 3
@@ -92,7 +83,7 @@ def _failures(summary: Summary) -> Iterator[str]:
         yield ""
         yield f"UNREACHABLE  {_counted(hosts)}"
         yield f"  {why}"
-    if summary.exit_code == BUG or (summary.exit_code == STEP_FAILED and not summary.failures):
+    if summary.exit_code == ExitCode.BUG or (summary.exit_code == ExitCode.STEP_FAILED and not summary.failures):
         yield from (f"ERROR  {text}" for text in summary.errors or ("Ansible ended without saying why",))
 
 
@@ -129,7 +120,7 @@ def _app(summary: Summary) -> Iterator[str]:
 
 def _stages(summary: Summary) -> Iterator[str]:
     shown = [stage for stage in summary.stages if stage.seconds >= 0.05]  # noqa: PLR2004 - would be shown as 0.0
-    if shown and summary.command != "check":
+    if shown and not summary.verb.judges_hosts:
         yield ""
         yield "Stages  " + " · ".join(f"{stage.name} {stage.seconds:.1f} s" for stage in shown)
 
@@ -137,49 +128,46 @@ def _stages(summary: Summary) -> Iterator[str]:
 def _verdict(summary: Summary) -> Iterator[str]:
     yield ""
     yield _sentence(summary)
-    if summary.exit_code in {DONE, HOSTS_SET_ASIDE} and summary.command == "up":
-        if summary.kubectl:
-            yield f"Look around: {summary.kubectl} get nodes"
-        else:
-            yield f"Look around, as root on {summary.control_plane}: kubectl --kubeconfig {_ADMIN} get nodes"
-    if summary.exit_code == DONE and summary.command == "minikube up":
-        yield "Look around, on the host as the user minikube runs as: minikube status"
-    if summary.exit_code not in {DONE, BLOCKED} and summary.run_directory:
+    if summary.exit_code in {ExitCode.DONE, ExitCode.HOSTS_SET_ASIDE} and summary.verb.next_step:
+        where = "" if summary.kubectl else f", as root on {summary.control_plane}"
+        kubectl = summary.kubectl or f"kubectl --kubeconfig {_ADMIN}"
+        yield summary.verb.next_step.format(where=where, kubectl=kubectl)
+    if summary.exit_code not in {ExitCode.DONE, ExitCode.BLOCKED} and summary.run_directory:
         yield f"Everything that was said: {summary.run_directory}/ansible.log"
 
 
 def _sentence(summary: Summary) -> str:  # noqa: PLR0911 - one return an exit code
     seconds = f"{summary.seconds:.0f} s"
-    again = f" and run `kubestrap {summary.command}` again"
+    again = f" and run `kubestrap {summary.verb.name}` again"
     hosts = shortened(sorted({failure.host for failure in summary.failures} | set(summary.unreachable)))
     match summary.exit_code:
-        case 0:
+        case ExitCode.DONE:
             return _done(summary, seconds)
-        case x if x == BLOCKED:
+        case ExitCode.BLOCKED:
             return f"{_count(summary.blockers, 'blocker')}: fix what is said above{again}. {seconds}."
-        case x if x == UNREACHABLE:
+        case ExitCode.UNREACHABLE:
             return f"Not done: {shortened(sorted(summary.unreachable))} cannot be reached. {seconds}."
-        case x if x == HOSTS_SET_ASIDE:
+        case ExitCode.HOSTS_SET_ASIDE:
             return f"Done, but without {hosts}: fix what is said above{again}. {seconds}."
-        case x if x == APP_FAILED:
-            deploy = summary.command if summary.command.startswith("minikube") else "deploy"
-            return f"The cluster is up, the app is not: fix it and run `kubestrap {deploy}`. {seconds}."
-        case x if x == INTERRUPTED:
-            return f"Interrupted after {seconds}; `kubestrap {summary.command}` goes on from where the hosts are."
-        case x if x == BUG:
+        case ExitCode.APP_FAILED:
+            return f"The cluster is up, the app is not: fix it and run `kubestrap {summary.verb.app_again}`. {seconds}."
+        case ExitCode.INTERRUPTED:
+            return f"Interrupted after {seconds}; `kubestrap {summary.verb.name}` goes on from where the hosts are."
+        case ExitCode.BUG:
             return "The playbook did not start. This is a bug in kubestrap: please report it with the log."
         case _:
             return f"Failed on {hosts}: fix what is said above{again}. {seconds}."
 
 
 def _done(summary: Summary, seconds: str) -> str:
-    if summary.command == "check":
+    if summary.verb.done:
         warnings = sum(map(len, summary.findings.values()))
-        note = f" ({_count(warnings, 'warning')})" if warnings else ""
-        return f"No blocker{note}: `kubestrap up` can start. {seconds}."
-    if summary.command == "status":
-        ready = sum(node.ready for node in summary.nodes)
-        return f"{ready} of {_count(len(summary.nodes), 'node')} ready. {seconds}."
+        said = summary.verb.done.format(
+            warnings=f" ({_count(warnings, 'warning')})" if warnings else "",
+            ready=sum(node.ready for node in summary.nodes),
+            nodes=_count(len(summary.nodes), "node"),
+        )
+        return f"{said}. {seconds}."
     if not summary.changes:
         return f"Done: nothing changed. {seconds}."
     hosts = ", ".join(f"{host} {count}" for host, count in sorted(summary.changed.items()))

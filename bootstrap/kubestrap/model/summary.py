@@ -7,41 +7,19 @@ from typing import Any
 
 from kubestrap.model.cluster import Cluster, Host
 from kubestrap.model.events import App, Event, Finding, Message, Node, PlaybookFinished, TaskFinished, TaskStarted
-
-# Role that judges hosts, and role whose failure alone leaves a working cluster.
-PREFLIGHT = "preflight"
-APP = "app"
-
-DONE, BLOCKED, UNREACHABLE, STEP_FAILED, HOSTS_SET_ASIDE, APP_FAILED, INTERRUPTED, BUG = 0, 3, 4, 5, 6, 7, 130, 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
-    """One role's share of a run."""
-
-    name: str
-    seconds: float
-    changed: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
-    """One stage on one host: a bar of the timeline. Times are seconds since 1970."""
-
-    host: str
-    stage: str
-    started: float
-    ended: float
-    failed: bool = False
+from kubestrap.model.exit_code import ExitCode
+from kubestrap.model.timeline import Stage, stages
+from kubestrap.model.verb import Verb
+from kubestrap.model.verdict import APP, exit_code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """The result of one command."""
 
-    command: str
+    verb: Verb
     cluster: str
-    exit_code: int
+    exit_code: ExitCode
     seconds: float
     changed: Mapping[str, int] = field(default_factory=dict)
     failures: tuple[TaskFinished, ...] = ()
@@ -71,9 +49,9 @@ class Summary:
         """The summary object of `--output json`."""
         return {
             "event": "summary",
-            "command": self.command,
+            "command": self.verb.name,
             "cluster": self.cluster,
-            "exit_code": self.exit_code,
+            "exit_code": int(self.exit_code),
             "seconds": round(self.seconds, 1),
             "changed": self.changes,
             "failed": len({failure.host for failure in self.failures}),
@@ -124,7 +102,7 @@ class Summary:
 
 
 def summarize(
-    command: str,
+    verb: Verb,
     cluster: Cluster,
     events: Sequence[Event],
     *,
@@ -138,7 +116,7 @@ def summarize(
     """Fold the events of a run.
 
     Args:
-        command: The verb.
+        verb: What was run.
         cluster: All of its hosts.
         events: What was reported, in order.
         seconds: Duration of the whole command.
@@ -162,8 +140,8 @@ def summarize(
     for event in finished:
         if event.findings:
             findings[event.host] = (*findings.get(event.host, ()), *event.findings)
-    exit_code = _exit_code(
-        command,
+    code = exit_code(
+        verb,
         cluster,
         failures=failures,
         targets={host.name for host in targets},
@@ -175,9 +153,9 @@ def summarize(
         app=_last_app(finished),
     )
     return Summary(
-        command=command,
+        verb=verb,
         cluster=cluster.name,
-        exit_code=exit_code,
+        exit_code=code,
         seconds=seconds,
         changed={host: count for host, count in changed.items() if count},
         failures=failures,
@@ -204,98 +182,3 @@ def _refused_app(failures: Sequence[TaskFinished]) -> App | None:
             cause, *evidence = failure.message.splitlines() or [""]
             return App(ok=False, cause=cause, evidence=tuple(evidence))
     return None
-
-
-def _exit_code(  # noqa: C901, PLR0911 - one line a rule, in the order they count
-    command: str,
-    cluster: Cluster,
-    *,
-    failures: Sequence[TaskFinished],
-    targets: set[str],
-    lost: set[str],
-    findings: Mapping[str, Sequence[Finding]],
-    ran: set[str],
-    interrupted: bool,
-    ansible_code: int,
-    app: App | None,
-) -> int:
-    workers = {host.name for host in cluster.workers}
-    troubled = {failure.host for failure in failures} | lost
-    blocked = any(finding.severity == "blocker" for found in findings.values() for finding in found)
-    if interrupted:
-        return INTERRUPTED
-    if command == "check":
-        if lost:
-            return UNREACHABLE
-        if blocked:
-            return BLOCKED
-    if not ran and ansible_code:
-        return BUG
-    if blocked and _stopped_by_findings(failures, workers, ran):
-        return BLOCKED
-    failed = [failure for failure in failures if failure.host not in workers and failure.stage != APP]
-    if (lost - workers) and _not_without(lost - workers, failed, {host.name for host in cluster.control_planes}):
-        return UNREACHABLE
-    if failed:
-        return STEP_FAILED
-    if lost and lost >= targets:
-        return UNREACHABLE
-    if any(failure.stage == APP for failure in failures) or (app is not None and not app.ok and command != "status"):
-        return APP_FAILED
-    if troubled:
-        return HOSTS_SET_ASIDE
-    return STEP_FAILED if ansible_code else DONE
-
-
-def _not_without(lost: set[str], failed: Sequence[TaskFinished], control_planes: set[str]) -> bool:
-    """Tell whether control planes that are lost are why the command did not do its work."""
-    quorum_lost = 2 * len(lost) >= len(control_planes)
-    refused = any(failure.stage == PREFLIGHT for failure in failed)
-    return lost >= control_planes or refused or (quorum_lost and bool(failed))
-
-
-def _stopped_by_findings(failures: Sequence[TaskFinished], workers: set[str], ran: set[str]) -> bool:
-    """Tell whether the judgement of the hosts ended the run, and not only set workers aside."""
-    stopped = {failure.host for failure in failures if failure.stage == PREFLIGHT}
-    return bool(stopped - workers) or (bool(stopped) and stopped == ran)
-
-
-def stages(finished: Sequence[TaskFinished]) -> tuple[Stage, ...]:
-    """Return the stages in the order they began; a stage that comes back later adds to its first entry."""
-    seconds: dict[str, float] = {}
-    changed: Counter[str] = Counter()
-    name, began, ended = "", 0.0, 0.0
-    for event in finished:
-        if event.stage != name:
-            if name:
-                seconds[name] = seconds.get(name, 0.0) + ended - began
-            name, began, ended = event.stage, event.started, event.ended
-        began, ended = min(began, event.started), max(ended, event.ended)
-        changed[event.stage] += event.outcome == "changed"
-    if name:
-        seconds[name] = seconds.get(name, 0.0) + ended - began
-    return tuple(Stage(name=stage, seconds=duration, changed=changed[stage]) for stage, duration in seconds.items())
-
-
-def spans(finished: Sequence[TaskFinished]) -> tuple[Span, ...]:
-    """Return the bars of the timeline: consecutive tasks of one stage on one host are one bar."""
-    bars: list[Span] = []
-    open_bars: dict[str, int] = {}
-    for event in finished:
-        index = open_bars.get(event.host)
-        failed = event.outcome in {"failed", "unreachable"}
-        if index is not None and bars[index].stage == event.stage:
-            before = bars[index]
-            bars[index] = Span(
-                host=event.host,
-                stage=event.stage,
-                started=before.started,
-                ended=max(before.ended, event.ended),
-                failed=before.failed or failed,
-            )
-        else:
-            open_bars[event.host] = len(bars)
-            bars.append(
-                Span(host=event.host, stage=event.stage, started=event.started, ended=event.ended, failed=failed)
-            )
-    return tuple(bars)

@@ -4,8 +4,11 @@ import pytest
 from kubestrap.model.cluster import Cluster, Host
 from kubestrap.model.events import App, Finding, Message, Node, PlaybookFinished, TaskFinished, TaskStarted
 from kubestrap.model.report import report
-from kubestrap.model.summary import spans, summarize
+from kubestrap.model.summary import summarize
+from kubestrap.model.timeline import spans
+from kubestrap.verbs import ALL
 
+VERBS = {verb.name: verb for verb in ALL}
 CLUSTER = Cluster(
     name="shop",
     hosts=(Host(name="cp", role="control_plane"), Host(name="w1", role="worker"), Host(name="w2", role="worker")),
@@ -19,7 +22,7 @@ def ended(host, stage, outcome="ok", started=0.0, **more):
 
 
 def run(*events, command="up", code=0, **more):
-    return summarize(command, CLUSTER, events, seconds=3, targets=CLUSTER.hosts, ansible_code=code, **more)
+    return summarize(VERBS[command], CLUSTER, events, seconds=3, targets=CLUSTER.hosts, ansible_code=code, **more)
 
 
 FINE = ended("cp", "node_base")
@@ -84,7 +87,7 @@ def test_exit_code_with_several_control_planes(expected, lost, events):
     unreachable = dict.fromkeys(lost, "off")
     code = 2 if events else 0
     summary = summarize(
-        "up", PLANES, events, seconds=3, targets=PLANES.hosts, unreachable=unreachable, ansible_code=code
+        VERBS["up"], PLANES, events, seconds=3, targets=PLANES.hosts, unreachable=unreachable, ansible_code=code
     )
     assert summary.exit_code == expected
     if expected == 4:

@@ -6,13 +6,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from kubestrap import session
 from kubestrap.adapters.declaration import load_declaration
-from kubestrap.commands import check, deploy, image, minikube, status, up
 from kubestrap.errors import InventoryError, UsageError
 from kubestrap.model.cluster import Inventory
 from kubestrap.model.events import TaskFinished
 from kubestrap.model.probe import ProbeResult
-from kubestrap.ports import Outcome, Request, Tools
+from kubestrap.model.run import Outcome, Request
+from kubestrap.ports import Tools
+from kubestrap.verbs import check, deploy, image_push, minikube_down, minikube_up, status, up
 
 
 @dataclass
@@ -64,6 +66,8 @@ class World:
                 finish=self.summaries.append,
                 close=nothing,
             ),
+            renderer=None,
+            terminal=None,
             clock=lambda: 0.0,
         )
 
@@ -77,13 +81,13 @@ class World:
         return Outcome(code=0)
 
 
-def request(command="up", **more):
-    return Request(command=command, inventories=(Path("inventory.yml"),), **more)
+def request(**more):
+    return Request(inventories=(Path("inventory.yml"),), **more)
 
 
 def test_up_runs_its_playbook_on_all_hosts():
     world = World()
-    assert up.up(request(), world.tools()) == 0
+    assert session.run(up.VERB, request(), world.tools()) == 0
     (playbook,) = world.played
     assert (playbook.name, playbook.limit, playbook.forks) == ("kubestrap.cluster.up", (), 10)
 
@@ -98,7 +102,7 @@ def test_up_runs_its_playbook_on_all_hosts():
 )
 def test_nothing_starts_on_a_mistake(world):
     with pytest.raises(InventoryError) as caught:
-        up.up(request(), world.tools())
+        session.run(up.VERB, request(), world.tools())
     assert caught.value.exit_code == 2
     assert caught.value.details
     assert world.played == []
@@ -106,48 +110,48 @@ def test_nothing_starts_on_a_mistake(world):
 
 def test_lost_worker_is_set_aside():
     world = World(lost=("w1",))
-    assert up.up(request(), world.tools()) == 6
+    assert session.run(up.VERB, request(), world.tools()) == 6
     assert world.played[0].limit == ("cp",)
 
 
 def test_lost_control_plane_ends_it_before_the_first_step():
     world = World(lost=("cp",))
-    assert up.up(request(), world.tools()) == 4
+    assert session.run(up.VERB, request(), world.tools()) == 4
     assert world.played == []
     assert world.summaries[0].unreachable == {"cp": "off"}
 
 
-@pytest.mark.parametrize("verb", [up.up, status.status])
+@pytest.mark.parametrize("verb", [up.VERB, status.VERB])
 def test_one_of_several_control_planes_is_set_aside(verb):
     world = World(planes=("cp", "cp2", "cp3"), lost=("cp",), variables={"cluster_api_virtual_address": "192.0.2.200"})
-    assert verb(request(), world.tools()) == 6
+    assert session.run(verb, request(), world.tools()) == 6
     assert world.played[0].limit == ("cp2", "cp3", "w1")
 
 
 def test_check_goes_on_with_the_hosts_that_answer():
     world = World(lost=("cp",))
-    assert check.check(request("check"), world.tools()) == 4
+    assert session.run(check.VERB, request(), world.tools()) == 4
     assert world.played[0].limit == ("w1",)
 
 
 def test_limit():
     world = World()
-    assert status.status(request("status", limit="cp"), world.tools()) == 0
+    assert session.run(status.VERB, request(limit="cp"), world.tools()) == 0
     assert world.played[0].limit == ("cp",)
     with pytest.raises(UsageError, match="there are: cp, w1"):
-        status.status(request("status", limit="nope"), world.tools())
+        session.run(status.VERB, request(limit="nope"), world.tools())
 
 
 def test_up_of_one_worker_leaves_the_control_plane_alone_but_asks_it():
     world = World()
-    assert up.up(request(limit="w1"), world.tools()) == 0
+    assert session.run(up.VERB, request(limit="w1"), world.tools()) == 0
     assert world.probed == ["w1", "cp"]
     assert world.played[0].limit == ("w1",)
 
 
 def test_up_of_one_worker_asks_the_control_planes_that_answer():
     world = World(planes=("cp", "cp2", "cp3"), lost=("cp",), variables={"cluster_api_virtual_address": "192.0.2.200"})
-    assert up.up(request(limit="w1"), world.tools()) == 0
+    assert session.run(up.VERB, request(limit="w1"), world.tools()) == 0
     assert world.played[0].limit == ("w1",)
     assert world.played[0].variables == {"__cluster_consulted_hosts": ["cp2", "cp3"]}
     assert world.summaries[0].unreachable == {}
@@ -156,26 +160,26 @@ def test_up_of_one_worker_asks_the_control_planes_that_answer():
 @pytest.mark.parametrize("lost", ["cp", "w1"])
 def test_up_of_one_worker_needs_it_and_the_control_plane(lost):
     world = World(lost=(lost,))
-    assert up.up(request(limit="w1"), world.tools()) == 4
+    assert session.run(up.VERB, request(limit="w1"), world.tools()) == 4
     assert world.played == []
     assert world.summaries[0].unreachable == {lost: "off"}
 
 
 def test_image_push_to_one_worker_asks_nobody_else():
     world = World(lost=("cp",))
-    assert image.push(request("image push", limit="w1", images=("new:1",)), world.tools()) == 0
+    assert session.run(image_push.VERB, request(limit="w1", images=("new:1",)), world.tools()) == 0
     assert world.played[0].limit == ("w1",)
 
 
 def test_hosts_of_no_group_are_left_alone():
     world = World(others=("printer",))
-    up.up(request(), world.tools())
+    session.run(up.VERB, request(), world.tools())
     assert world.played[0].limit == ("cp", "w1")
 
 
 def test_image_push_takes_the_named_images():
     world = World(variables={"cluster_app_images": ["old:1"]})
-    image.push(request("image push", images=("new:1", "new.tar")), world.tools())
+    session.run(image_push.VERB, request(images=("new:1", "new.tar")), world.tools())
     assert world.images == ["new:1", "new.tar"]
     named = {"cluster_app_images": ["new:1", str(Path("new.tar").absolute())], "cluster_app_manifests": []}
     assert world.played[0].variables == named
@@ -184,24 +188,24 @@ def test_image_push_takes_the_named_images():
 
 def test_image_push_takes_those_listed_and_those_found_when_none_is_named():
     world = World(variables={"cluster_app_images": ["old:1"]}, images_in_manifests=("found:1",))
-    image.push(request("image push"), world.tools())
+    session.run(image_push.VERB, request(), world.tools())
     assert world.images == ["old:1", "found:1"]
     assert world.played[0].variables == {}
     found_alone = World(images_in_manifests=("found:1",))
-    assert image.push(request("image push"), found_alone.tools()) == 0
+    assert session.run(image_push.VERB, request(), found_alone.tools()) == 0
 
 
 def test_verbs_that_need_an_app_say_so():
     with pytest.raises(InventoryError, match="no image"):
-        image.push(request("image push"), World().tools())
+        session.run(image_push.VERB, request(), World().tools())
     with pytest.raises(InventoryError, match="no app"):
-        deploy.deploy(request("deploy"), World().tools())
+        session.run(deploy.VERB, request(), World().tools())
 
 
 def test_minikube_is_for_its_own_host_alone():
     world = World(groups={"minikube": ("mk",)}, others=("mk",))
-    assert minikube.up(request("minikube up"), world.tools()) == 0
-    assert minikube.down(request("minikube down"), world.tools()) == 0
+    assert session.run(minikube_up.VERB, request(), world.tools()) == 0
+    assert session.run(minikube_down.VERB, request(), world.tools()) == 0
     assert [(play.name, play.limit) for play in world.played] == [
         ("kubestrap.cluster.minikube_up", ("mk",)),
         ("kubestrap.cluster.minikube_down", ("mk",)),
@@ -212,7 +216,7 @@ def test_minikube_is_for_its_own_host_alone():
 def test_without_a_host_for_minikube_nothing_starts():
     world = World()
     with pytest.raises(InventoryError) as caught:
-        minikube.up(request("minikube up"), world.tools())
+        session.run(minikube_up.VERB, request(), world.tools())
     assert "the group minikube has no host" in caught.value.details[0]
     assert world.played == []
 
@@ -225,6 +229,6 @@ def test_a_slow_login_is_told_and_gets_patience():
     tools.hosts.probe = lambda hosts: tuple(
         ProbeResult(host=host.name, seconds=25.0 if host.name == "w1" else 0.3) for host in hosts
     )
-    assert up.up(request(), tools) == 0
+    assert session.run(up.VERB, request(), tools) == 0
     assert world.played[0].login_seconds == 75
     assert notes[0].startswith("w1: reached, but slowly: the login takes 25 s")
