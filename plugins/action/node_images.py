@@ -356,14 +356,40 @@ class ActionModule(ActionBase):
         )
         self.refused.append({"id": "image-refused", "severity": "warning", "evidence": evidence, "fix": fix})
 
-    def _start(self, command: str) -> subprocess.Popen[bytes]:
-        """Start a command on the host, with all that comes before its own input."""
+    @contextlib.contextmanager
+    def _start(self, command: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Start a command on the host, with all that comes before its own input; wait for its end."""
         words, first_line = self._remote_command(command)
-        started = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        with contextlib.suppress(BrokenPipeError):
-            started.stdin.write(first_line)  # type: ignore[union-attr]
-            started.stdin.flush()  # type: ignore[union-attr]
-        return started
+        pipe = subprocess.PIPE
+        with (
+            self._asked_for_a_password() as asked,
+            subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT, **asked) as started,
+        ):
+            with contextlib.suppress(BrokenPipeError):
+                started.stdin.write(first_line)  # type: ignore[union-attr]
+                started.stdin.flush()  # type: ignore[union-attr]
+            yield started
+
+    @contextlib.contextmanager
+    def _asked_for_a_password(self) -> Iterator[dict[str, Any]]:
+        """Give what ssh is started with to get the password from Ansible, as it does when no connection is open."""
+        connection = self._connection
+        if connection.transport != "ssh":
+            yield {}
+            return
+        if connection.get_option("password_mechanism") == "sshpass":
+            # The same password by the other way: it needs no program around ssh.
+            connection.set_option("password_mechanism", "ssh_askpass")
+        asked = connection._init_shm()  # noqa: SLF001
+        # Its next command would take another one's place.
+        shared, connection.shm = connection.shm, None
+        try:
+            yield asked
+        finally:
+            if shared:
+                shared.close()
+                with contextlib.suppress(FileNotFoundError):
+                    shared.unlink()
 
     def _give(
         self,

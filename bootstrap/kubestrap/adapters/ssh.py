@@ -32,6 +32,7 @@ from kubestrap.model.hops import hop_trouble
 from kubestrap.model.probe import HostKey, ProbeResult
 from kubestrap.model.probe_causes import (
     Attempt,
+    asked_to_log_in,
     crowded,
     greeted,
     login_trouble,
@@ -62,7 +63,10 @@ OLDEST_PYTHON = (3, 9)
 _PYTHONS = (*(f"python3.{minor}" for minor in range(14, 8, -1)), "/usr/bin/python3", "python3")
 _DISCOVERED = {"", "auto", "auto_silent", "auto_legacy", "auto_legacy_silent"}
 # ssh asks it for the password; anything else that ssh would ask a person gets no answer.
-_ASKPASS = '#!/bin/sh\ncase $1 in *assword*) exec cat "$KUBESTRAP_SSH_PASSWORD_FILE";; esac\nexit 1\n'
+_ASKPASS = """#!/bin/sh
+case $1 in *"$KUBESTRAP_SSH_PROMPT"*) exec cat "$KUBESTRAP_SSH_PASSWORD_FILE";; esac
+exit 1
+"""
 
 
 class SSHProbe:
@@ -190,10 +194,15 @@ class _Visit:
         self._process: subprocess.Popen[bytes] | None = None
 
     def result(self) -> ProbeResult:
-        """Log in, look for what Ansible needs, and say what is missing."""
+        """Log in, look for what Ansible needs, and say what is missing.
+
+        Where only Ansible knows the login, the look goes as far as that: the way, the host's key, the question.
+        """
         try:
             login = login_to(self._host)
             answers, said = self._ask(login)
+            if login.sealed and asked_to_log_in(said.log):
+                return ProbeResult(host=self._host.name, seconds=said.seconds)
             if "end" not in answers:
                 raise _explained(self._host, login, said)
             _judge(login, answers)
@@ -288,6 +297,7 @@ class _Visit:
             "SSH_ASKPASS_REQUIRE": "force",
             "DISPLAY": environment.get("DISPLAY", "-"),
             "KUBESTRAP_SSH_PASSWORD_FILE": str(secret),
+            "KUBESTRAP_SSH_PROMPT": login.prompt,
         }
 
 
@@ -299,6 +309,8 @@ def _command(login: Login, log: Path) -> list[str]:
         ours.append("ControlPath=none")
     if not login.password:
         ours.append("BatchMode=yes")
+    if login.sealed:
+        ours.append("PreferredAuthentications=none")
     options = [word for option in ours for word in ("-o", option)]
     return [login.program, *options, *login.arguments, "-T", "-v", "-E", str(log), "--", login.address, "/bin/sh"]
 
@@ -350,6 +362,7 @@ def _explained(host: Host, login: Login, said: _Said) -> RouteError:
                 known_hosts=str(file),
                 by_hand=route.by_hand,
                 password=bool(login.password),
+                withheld=login.withheld,
                 missing_key=login.missing_key,
                 said="".join(filter(str.isprintable, next((line for line in printed[::-1] if line.strip()), "")))[:200],
                 seconds=said.seconds,

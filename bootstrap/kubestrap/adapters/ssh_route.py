@@ -5,6 +5,7 @@ import os
 import pwd
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from configparser import ConfigParser
@@ -29,7 +30,20 @@ _NO_PASSWORD = (
     "PasswordAuthentication=no",
 )
 """What Ansible tells ssh when there is no password."""
+_PASSWORDS = ("ansible_password", "ansible_ssh_pass", "ansible_ssh_password")
 _BECOME_PASSWORDS = ("ansible_become_password", "ansible_become_pass", "ansible_sudo_pass")
+_OF_THE_WAY = (
+    "ansible_host", "ansible_ssh_host", "ansible_port", "ansible_ssh_port", "ansible_ssh_executable",
+    "ansible_ssh_args", "ansible_ssh_common_args", "ansible_ssh_extra_args",
+    "ansible_host_key_checking", "ansible_ssh_host_key_checking",
+)  # fmt: skip
+"""What must be known to get as far as the host's key."""
+_OF_THE_LOGIN = (
+    *_PASSWORDS, "ansible_ssh_password_mechanism", "ansible_sshpass_prompt", "ansible_user", "ansible_ssh_user",
+    "ansible_private_key_file", "ansible_ssh_private_key_file", "ansible_python_interpreter",
+    "ansible_become", "ansible_become_method", "ansible_become_exe", "ansible_sudo_exe",
+)  # fmt: skip
+"""What must be known besides to log in, and to become root there."""
 
 
 class RouteError(Exception):
@@ -55,6 +69,12 @@ class Login:
     key: str
     """The key file that is named; empty when that is left to ssh."""
     password: str | None
+    prompt: str
+    """Part of the question that the password answers."""
+    withheld: bool
+    """Whether there is a password that Ansible is told to keep from ssh."""
+    sealed: bool
+    """Whether only Ansible can work out who logs in, or with what: the way can be looked at, the login cannot."""
     become: str
     """How to become root: sudo, another method, `no`, or empty when only Ansible knows."""
     become_program: str
@@ -105,16 +125,14 @@ def home() -> Path:
 
 
 def only_ansible_knows(host: Host) -> bool:
-    """Tell whether there is nothing to probe: no SSH, or a value only Ansible can work out."""
+    """Tell whether there is nothing to probe: no SSH, or a way only Ansible can work out."""
     if host.variables.get("ansible_connection", "ssh") not in {"ssh", "smart", "ansible.builtin.ssh"}:
         return True
-    if any(host.variables.get(name) for name in _KEYS_FOR_ITS_AGENT):
-        return True
-    return any(
-        _text(value, host.directory) is None
-        for name, value in host.variables.items()
-        if name.startswith("ansible_") and name not in _BECOME_PASSWORDS
-    )
+    return _any_unknown(host, _OF_THE_WAY)
+
+
+def _any_unknown(host: Host, names: Sequence[str]) -> bool:
+    return any(_text(host.variables[name], host.directory) is None for name in names if name in host.variables)
 
 
 def login_to(host: Host) -> Login:
@@ -123,7 +141,7 @@ def login_to(host: Host) -> Login:
     The order of the options is that of the connection plugin `ansible.builtin.ssh`.
 
     Raises:
-        RouteError: When the options cannot be read.
+        RouteError: When the options cannot be read, or Ansible would miss what gives the password to ssh.
     """
 
     def value(*names: str, environment: str = "", otherwise: str = "") -> str:
@@ -136,11 +154,17 @@ def login_to(host: Host) -> Login:
     key = value("ansible_private_key_file", "ansible_ssh_private_key_file", environment="ANSIBLE_PRIVATE_KEY_FILE")
     port = value("ansible_port", "ansible_ssh_port", environment="ANSIBLE_REMOTE_PORT")
     user = value("ansible_user", "ansible_ssh_user", environment="ANSIBLE_REMOTE_USER")
-    password = value("ansible_password", "ansible_ssh_pass", "ansible_ssh_password") or _from_file(
-        "ANSIBLE_CONNECTION_PASSWORD_FILE"
-    )
+    password = value(*_PASSWORDS) or _from_file("ANSIBLE_CONNECTION_PASSWORD_FILE")
+    mechanism = value("ansible_ssh_password_mechanism", environment="ANSIBLE_SSH_PASSWORD_MECHANISM")
+    if mechanism == "sshpass" and (password or _any_unknown(host, _PASSWORDS)) and shutil.which("sshpass") is None:
+        raise RouteError(
+            "Ansible is told to give the password with sshpass, which is not on this machine",
+            "take out ansible_ssh_password_mechanism (ssh takes the password without it), or install sshpass",
+        )
     options = [
-        "StrictHostKeyChecking=no" if not _true(host, "ansible_host_key_checking") else "",
+        "StrictHostKeyChecking=no"
+        if not _true(host, "ansible_host_key_checking", "ansible_ssh_host_key_checking")
+        else "",
         f"Port={port}" if port else "",
         f'IdentityFile="{Path(key).expanduser()}"' if key else "",
         *(() if password else _NO_PASSWORD),
@@ -163,7 +187,10 @@ def login_to(host: Host) -> Login:
         address=value("ansible_ssh_host") or value("ansible_host") or host.name,
         user=user,
         key=key,
-        password=password,
+        password=None if mechanism == "disable" else password,
+        prompt=value("ansible_sshpass_prompt", environment="ANSIBLE_SSHPASS_PROMPT") or "assword",
+        withheld=bool(password) and mechanism == "disable",
+        sealed=_any_unknown(host, _OF_THE_LOGIN) or any(host.variables.get(name) for name in _KEYS_FOR_ITS_AGENT),
         become=method if _true(host, "ansible_become") else "no",
         become_program=value("ansible_sudo_exe", "ansible_become_exe", environment="ANSIBLE_BECOME_EXE") or "sudo",
         become_password=become_password,
@@ -198,8 +225,9 @@ def route_to(host: Host) -> Route:
     )
 
 
-def _true(host: Host, name: str) -> bool:
-    return str(host.variables.get(name, "true")).lower() not in {"false", "no", "off", "0", "n", "f"}
+def _true(host: Host, *names: str) -> bool:
+    found = [host.variables[name] for name in names if host.variables.get(name) is not None]
+    return str(found[-1] if found else "true").lower() not in {"false", "no", "off", "0", "n", "f"}
 
 
 @cache

@@ -118,6 +118,18 @@ _ENDS: dict[str, Outcome] = {
 # The one module that says how to reach the cluster from here.
 _KUBECONFIG = "kubestrap.cluster.kubeconfig"
 
+# What Ansible says when it cannot begin on a host, and what to do; it counts as a failed task there.
+_NO_WAY_IN = {
+    "Using a SSH password instead of a key is not possible because Host Key checking is enabled": (
+        "its host key is not known here, and a stranger is told no password; log in once with ssh, with the same "
+        "options, and compare the key it shows with the host's own"
+    ),
+    "you must install the sshpass program": (
+        "Ansible is told to give the password with sshpass, which is not on this machine; take out "
+        "ansible_ssh_password_mechanism (ssh takes the password without it), or install sshpass"
+    ),
+}
+
 # They only name what comes next, which tells itself.
 _INCLUDES = ("ansible.builtin.include_role", "ansible.builtin.include_tasks")
 
@@ -164,6 +176,9 @@ def _finished(outcome: Outcome, raw: Mapping[str, Any], data: Mapping[str, Any])
         outcome = "changed"
     if outcome == "failed" and data.get("ignore_errors"):
         outcome = "ignored"
+    message = _message(result) if outcome in {"failed", "ignored", "unreachable"} else ""
+    if outcome == "failed" and (told := next((told for said, told in _NO_WAY_IN.items() if said in message), "")):
+        outcome, message = "unreachable", told
     ended = _seconds(data.get("end") or raw.get("created"))
     return TaskFinished(
         host=data["host"],
@@ -172,7 +187,7 @@ def _finished(outcome: Outcome, raw: Mapping[str, Any], data: Mapping[str, Any])
         outcome=outcome,
         started=_seconds(data.get("start")) or ended - float(data.get("duration") or 0),
         ended=ended,
-        message=_message(result) if outcome in {"failed", "ignored", "unreachable"} else "",
+        message=message,
         findings=tuple(map(_finding, _items(result.get("findings")))),
         nodes=tuple(_node(item) for item in _items(result.get("nodes")) if isinstance(item, Mapping)),
         app=_app(result["app"]) if isinstance(result.get("app"), Mapping) else None,

@@ -123,6 +123,8 @@ class Attempt:
     """The command with which a person tries it."""
     password: bool
     """Whether there is a password to log in with."""
+    withheld: bool = False
+    """Whether there is one that Ansible is told to keep from ssh."""
     missing_key: str = ""
     """The key file the inventory names, when there is no such file."""
     said: str = ""
@@ -166,6 +168,11 @@ def reached(log: str) -> bool:
 def greeted(log: str) -> bool:
     """Tell whether an SSH server said that it is one."""
     return "Remote protocol version" in log
+
+
+def asked_to_log_in(log: str) -> bool:
+    """Tell whether the host's key was accepted here and the host wants to know who comes, or has let us in."""
+    return bool(re.search(r"^(debug1: Authentications that can continue: |Authenticated to )", log, re.MULTILINE))
 
 
 def proxied(log: str) -> bool:
@@ -230,6 +237,8 @@ def _refusal(attempt: Attempt, *, accepted: bool) -> tuple[str, str]:
         # sshd would take it, but nothing was signed with it.
         return "the SSH key is protected by a passphrase", "load it into the agent with ssh-add"
     fix = "set ansible_user and ansible_ssh_private_key_file, or add your key to the host's authorized_keys"
+    if attempt.withheld:
+        fix = f"take out `ansible_ssh_password_mechanism: disable`, which keeps the password from ssh; or {fix}"
     return f"the login as {attempt.user} is refused (tried {attempt.tried})", fix
 
 

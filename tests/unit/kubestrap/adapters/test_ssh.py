@@ -107,6 +107,26 @@ def test_the_password_reaches_ssh_and_no_command_line(probe, tmp_path):
     assert "BatchMode" not in (tmp_path / "words").read_text()
 
 
+def test_a_question_of_the_persons_own_wording_is_answered(probe, tmp_path):
+    ask = f'$SSH_ASKPASS "Token for x: " > {tmp_path}/got; $SSH_ASKPASS "root@x password: " || touch {tmp_path}/not'
+    variables = {"ansible_password": "pw", "ansible_sshpass_prompt": "Token for"}
+    assert probe(f"{ask}; answer", **variables).ok
+    assert (tmp_path / "got").read_text() == "pw\n"
+    assert (tmp_path / "not").exists()
+
+
+def test_a_password_of_vault_the_look_goes_as_far_as_the_login(probe, tmp_path):
+    vault = {"__ansible_vault": "$ANSIBLE_VAULT;1.1;AES256"}
+    words = f'echo "$all" > {tmp_path}/words; connected > $log'
+    asked = f"{words}; echo 'debug1: Authentications that can continue: publickey,password' >> $log; exit 255"
+    assert probe(asked, ansible_password=vault).ok
+    assert "PreferredAuthentications=none" in (tmp_path / "words").read_text()
+    refused = "echo 'ssh: connect to host 192.0.2.11 port 22: Connection refused' > $log; exit 255"
+    assert "refuses connections" in probe(refused, ansible_password=vault).problem
+    changed = f"{words}; echo '@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @' >> $log; exit 255"
+    assert "its host key has changed" in probe(changed, ansible_password=vault).problem
+
+
 def test_without_a_password_nothing_is_asked(probe, tmp_path):
     assert probe(f'echo "$all" > {tmp_path}/words; answer').ok
     assert "BatchMode=yes" in (tmp_path / "words").read_text()

@@ -99,6 +99,46 @@ def test_what_only_ansible_knows():
     assert (login_to(encrypted).become, login_to(encrypted).become_password) == ("", None)
 
 
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"ansible_password": {"__ansible_vault": "$ANSIBLE_VAULT;1.1;AES256"}},
+        {"ansible_ssh_pass": "{{ lookup('env', 'X') }}"},
+        {"ansible_user": "{{ lookup('env', 'X') }}"},
+        {"ansible_private_key": "for the agent of Ansible"},
+    ],
+)
+def test_a_login_that_only_ansible_knows_leaves_the_way_to_look_at(variables):
+    assert not only_ansible_knows(host(**variables))
+    assert login_to(host(**variables)).sealed
+    assert not login_to(host(ansible_password="known", ansible_other="{{ x }}")).sealed  # noqa: S106
+
+
+@pytest.mark.parametrize("password", ["pw", {"__ansible_vault": "$ANSIBLE_VAULT;1.1;AES256"}])
+def test_sshpass_that_is_not_here_is_told_as_ansible_would_miss_it(monkeypatch, tmp_path, password):
+    asked = {"ansible_ssh_password_mechanism": "sshpass"}
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(RouteError, match="sshpass, which is not on this machine"):
+        login_to(host(ansible_password=password, **asked))
+    assert not login_to(host(**asked)).password
+    program = tmp_path / "sshpass"
+    program.touch(mode=0o755)
+    assert login_to(host(ansible_password="pw", **asked)).password == "pw"  # noqa: S105, S106
+
+
+def test_a_password_that_ansible_keeps_from_ssh_is_not_tried(monkeypatch):
+    monkeypatch.setenv("ANSIBLE_SSH_PASSWORD_MECHANISM", "disable")
+    login = login_to(host(ansible_password="pw"))  # noqa: S106
+    assert (login.password, login.withheld) == (None, True)
+    assert "PasswordAuthentication=no" not in login.arguments
+
+
+@pytest.mark.parametrize("name", ["ansible_host_key_checking", "ansible_ssh_host_key_checking"])
+def test_both_names_for_no_check_of_host_keys_count(name):
+    assert "StrictHostKeyChecking=no" in login_to(host(**{name: "no"})).arguments
+    assert "StrictHostKeyChecking=no" not in login_to(host()).arguments
+
+
 @pytest.mark.parametrize("executable", [False, True])
 def test_passwords_from_files(tmp_path, monkeypatch, executable):
     path = tmp_path / "password"

@@ -25,6 +25,19 @@ def test_ignored_failure_is_no_failure():
     assert parse_event(raw("runner_on_failed", res={"msg": "x"}, ignore_errors=True)).outcome == "ignored"
 
 
+def test_ansible_that_cannot_begin_on_a_host_is_no_failed_step():
+    said = (
+        "Task failed: Using a SSH password instead of a key is not possible because Host Key checking is enabled. "
+        "Please add this host's fingerprint to your known_hosts file to manage this host."
+    )
+    event = parse_event(raw("runner_on_failed", host="w", task="t", res={"msg": said}))
+    assert event.outcome == "unreachable"
+    assert event.message.startswith("its host key is not known here")
+    said = "Task failed: to use the password_mechanism=sshpass, you must install the sshpass program"
+    event = parse_event(raw("runner_on_failed", host="w", task="t", res={"msg": said}))
+    assert (event.outcome, "sshpass" in event.message) == ("unreachable", True)
+
+
 def test_skipped_task_has_no_result():
     assert parse_event(raw("runner_on_skipped")).outcome == "skipped"
 

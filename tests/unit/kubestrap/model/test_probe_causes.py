@@ -181,3 +181,9 @@ def test_a_crowd_is_no_verdict():
     end = f"debug1: Executing proxy command: exec ssh gate\n{closed}"
     assert not crowded(end, "gate: Permission denied (publickey).\n")
     assert crowded(end, closed)
+
+
+def test_a_password_that_is_kept_from_ssh_is_named():
+    log = "debug1: Remote protocol version 2.0\ndeploy@192.0.2.11: Permission denied (publickey,password)."
+    assert "ansible_ssh_password_mechanism: disable" in login_trouble(attempt(log, withheld=True))[1]
+    assert "mechanism" not in login_trouble(attempt(log))[1]
