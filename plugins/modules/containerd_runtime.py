@@ -151,7 +151,6 @@ class ContainerdRuntime:
         files = containerd.registry_files(self.asked["registry_ca_certificates"], self.asked["registry_mirrors"])
         registry_trust.converge(self.changes, containerd.HOSTS_DIRECTORY, files)
         self._service(proxy_changed=proxy_changed)
-        self.proxy.forget(self.changes)
         self.changes.exit(containerd_version=self.version, socket=containerd.SOCKET)
 
     def _install(self) -> None:
@@ -310,6 +309,9 @@ class ContainerdRuntime:
             systemd.restart(self.changes, UNIT, reason=f"{CONFIG} is another than it was started with")
         if not self.module.check_mode:
             self._prove()
+        # Before the note: what the next run compares with is what is there now.
+        self.proxy.forget(self.changes)
+        if not self.module.check_mode:
             self.started.note()
 
     def _prove(self) -> None:

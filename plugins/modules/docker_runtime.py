@@ -274,7 +274,6 @@ class DockerRuntime:
         apt.add(self.changes, missing)
         self._cri_dockerd(binary, cri_dockerd, in_place=in_place)
         self._services(before, after, proxy_changed=proxy_changed, replaced=not in_place)
-        self.proxy.forget(self.changes)
         self.changes.exit(docker_version=version, socket=SOCKET)
 
     def _refuse_other_family(self, installed: dict[str, apt.Package]) -> None:
@@ -458,6 +457,8 @@ class DockerRuntime:
         elif replaced or self.started_cri.differs(*UNIT_FILES):
             reason = f"its {'program' if replaced else 'unit'} is another than it was started with"
             systemd.restart(changes, "cri-docker.service", reason=reason)
+        # Before the note: what the next run compares with is what is there now.
+        self.proxy.forget(self.changes)
         if not self.module.check_mode:
             self.started.note()
             self.started_cri.note()

@@ -7,10 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible_collections.kubestrap.cluster.plugins.module_utils import systemd
 from ansible_collections.kubestrap.cluster.plugins.module_utils.apt import upstream_version
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
 from ansible_collections.kubestrap.cluster.plugins.module_utils.download import DownloadError
 from ansible_collections.kubestrap.cluster.plugins.modules import docker_runtime
+from ansible_collections.kubestrap.cluster.plugins.modules.containerd_runtime import ContainerdRuntime
 from ansible_collections.kubestrap.cluster.plugins.modules.docker_runtime import (
     DockerRuntime,
     extract_binary,
@@ -154,7 +156,7 @@ def test_cri_dockerd_that_opens_its_socket_by_itself_is_stopped_before_ours_star
     runtime.units = {docker_runtime.DOCKER: active, "cri-docker.service": active}
     runtime.units["cri-docker.socket"] = {**active, "ActiveState": socket}
     runtime.started = runtime.started_cri = SimpleNamespace(differs=lambda *_: False, note=lambda: None)
-    runtime.proxy = SimpleNamespace(is_left=lambda: False)
+    runtime.proxy = SimpleNamespace(is_left=lambda: False, forget=lambda _: None)
     runtime._services({}, {}, proxy_changed=False, replaced=True)
     assert asked == expected
 
@@ -177,3 +179,47 @@ def test_another_unit_of_cri_dockerd_is_stopped(monkeypatch: pytest.MonkeyPatch)
     runtime.changes = Changes(runtime.module)
     runtime._stop_others()
     assert asked == ["systemctl disable --now --quiet cri-dockerd.service"]
+
+
+class Unit:
+    """A file that a unit was started with, and the note of it; `Proxy` and `StartedWith` as far as they matter."""
+
+    def __init__(self) -> None:
+        self.file, self.noted = "proxy", "proxy"
+
+    def is_left(self) -> bool:
+        return self.file == "proxy"
+
+    def differs(self, *_: str) -> bool:
+        return self.noted != self.file
+
+    def forget(self, _: Any) -> None:
+        self.file = "none"
+
+    def note(self) -> None:
+        self.noted = self.file
+
+
+@pytest.mark.parametrize("kind", [DockerRuntime, ContainerdRuntime])
+def test_a_proxy_that_goes_restarts_the_runtime_once(monkeypatch: pytest.MonkeyPatch, kind: type) -> None:
+    restarts = []
+    for name in ("enable", "start"):
+        monkeypatch.setattr(systemd, name, lambda *_: None)
+    monkeypatch.setattr(systemd, "restart", lambda *_, reason, **__: restarts.append(reason))
+    unit = Unit()
+    state = {"ActiveState": "active", "NeedDaemonReload": "no"}
+    for _ in range(2):
+        runtime = kind.__new__(kind)
+        runtime.module = SimpleNamespace(check_mode=False)
+        runtime.changes, runtime.proxy, runtime.started = {}, unit, unit
+        if kind is DockerRuntime:
+            runtime.started_cri = SimpleNamespace(differs=lambda *_: False, note=lambda: None)
+            runtime.units = dict.fromkeys((docker_runtime.DOCKER, "cri-docker.socket", "cri-docker.service"), state)
+            monkeypatch.setattr(runtime, "_restart", restarts.append)
+            monkeypatch.setattr(runtime, "_stop_others", lambda: None)
+            runtime._services({}, {}, proxy_changed=False, replaced=False)
+        else:
+            runtime.unit = state
+            monkeypatch.setattr(runtime, "_prove", lambda: None)
+            runtime._service(proxy_changed=False)
+    assert restarts == ["its proxy is another"]
