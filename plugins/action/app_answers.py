@@ -26,7 +26,7 @@ class ActionModule(ActionBase):
         if answers is not None and not answers.silent:
             with_remark(app, answers.remark())
             return {"changed": False, "app": app}
-        result = self._execute_module(module_args=dict(self._task.args), task_vars=task_vars)
+        result: dict[str, Any] = self._execute_module(module_args=dict(self._task.args), task_vars=task_vars)
         if result.get("failed") or not result.get("app", {}).get("ok"):
             return result
         here = ask_all(app["urls"], 0).silent if outside else {}

@@ -92,7 +92,7 @@ class ActionModule(ActionBase):
         # At high verbosity the connection prints what a module returns.
         before, self._play_context.no_log = self._play_context.no_log, True
         try:
-            result = self._execute_module(module_args=dict(arguments), task_vars=task_vars)
+            result: dict[str, Any] = self._execute_module(module_args=dict(arguments), task_vars=task_vars)
         finally:
             self._play_context.no_log = before
         admin = result.pop("admin", None)

@@ -35,7 +35,7 @@ class ActionModule(ActionBase):
         # At high verbosity the connection prints what a module returns.
         before, self._play_context.no_log = self._play_context.no_log, True
         try:
-            result = self._execute_module(
+            result: dict[str, Any] = self._execute_module(
                 module_args=arguments, task_vars={**(task_vars or {}), "ansible_no_target_syslog": True}
             )
         finally:

@@ -252,7 +252,8 @@ class ActionModule(ActionBase):
         forks = int(context.CLIARGS.get("forks") or C.DEFAULT_FORKS)
         self.at_a_time = min(forks, len(known.get("ansible_play_batch") or self.hosts))
         self.refused: list[dict[str, str]] = []
-        sent, relayed = [], []
+        sent: list[str] = []
+        relayed: list[str] = []
         for image in images:
             lacking = self._lacking(image)
             place = self._place(image, lacks=bool(lacking)) if options["relay"] else None

@@ -23,7 +23,11 @@ def in_pool(pool: list[str], addresses: list[str]) -> list[str]:
         else:
             network = ip_network(part)
             low, high = network[0], network[-1]
-        found += [one for one in addresses if ip_address(one).version == low.version and low <= ip_address(one) <= high]
+        found += [
+            one
+            for one in addresses
+            if ip_address(one).version == low.version and int(low) <= int(ip_address(one)) <= int(high)
+        ]
     return found
 
 

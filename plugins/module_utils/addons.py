@@ -14,4 +14,4 @@ POOL_NAMESPACE = "metallb-system"
 
 def addon_of(obj: dict[str, Any]) -> str:
     """Return the add-on an object belongs to, empty when it is of none."""
-    return (obj["metadata"].get("labels") or {}).get(LABEL, "")
+    return str((obj["metadata"].get("labels") or {}).get(LABEL, ""))

@@ -264,7 +264,9 @@ def _examine_end(app: AppView, pod: dict[str, Any], container: dict[str, Any], w
         return
     # For these two it is the program's name or the user that is wrong, not its run.
     if end.get("reason") in NEVER_STARTED:
-        raise CauseError(f"{whose} cannot start: {_short(_last_part(end.get('message'), 3))}.", [end.get("message")])
+        raise CauseError(
+            f"{whose} cannot start: {_short(_last_part(end.get('message'), 3))}.", [end.get("message") or ""]
+        )
     if container.get("restartCount", 0) + 1 < CRASHES:
         return
     lines = app.log(pod, container["name"], previous=running)

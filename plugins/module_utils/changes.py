@@ -12,7 +12,7 @@ import shutil
 import stat
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,7 +118,7 @@ class Changes:
         self.findings.append({"id": name, "severity": "warning", "evidence": evidence, "fix": fix})
         self.module.warn(f"{evidence} {fix}")
 
-    def exit(self, **result: Any) -> None:
+    def exit(self, **result: Any) -> NoReturn:
         """End the module successfully with what was changed, and what was found on the way."""
         findings = {"findings": self.findings} if self.findings else {}
         self.module.exit_json(changed=bool(self), diff=self.diff, **findings, **result)

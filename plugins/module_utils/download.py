@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from ansible_collections.kubestrap.cluster.plugins.module_utils import proxy
 
 if TYPE_CHECKING:
-    from email.message import Message
+    from http.client import HTTPMessage
 
 ATTEMPTS = 3
 PAUSE_SECONDS = 2
@@ -168,7 +168,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows as urllib does, but not from an encrypted address to an open one, and to no other kind of address."""
 
     def redirect_request(  # noqa: PLR0917 - the signature it has
-        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Message, newurl: str
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> urllib.request.Request | None:
         before, after = urlsplit(req.full_url).scheme, urlsplit(newurl).scheme
         if after not in SCHEMES or (before == "https" and after != "https"):

@@ -136,7 +136,7 @@ def condition(obj: dict[str, Any], kind: str) -> dict[str, Any]:
     """Return a condition of an object's status, empty when it has none of that kind."""
     for item in obj.get("status", {}).get("conditions") or []:
         if item.get("type") == kind:
-            return item
+            return dict(item)
     return {}
 
 
@@ -156,7 +156,7 @@ def pod_state(pod: Optional[dict[str, Any]]) -> str:
             return f"{waiting.get('reason', 'waiting')} {waiting.get('message', '')}".strip()
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
-        return scheduled.get("message", "unschedulable")
+        return str(scheduled.get("message", "unschedulable"))
     # Such as Evicted, with what the node is short of.
     return " ".join(filter(None, [status.get("phase", "unknown"), status.get("reason"), status.get("message")]))
 
@@ -186,7 +186,7 @@ def rolled_out(workload: dict[str, Any]) -> bool:
         return False
     if workload["kind"] == "DaemonSet":
         wanted = status.get("desiredNumberScheduled", 0)
-        return wanted == status.get("updatedNumberScheduled", 0) == status.get("numberReady", 0)
+        return bool(wanted == status.get("updatedNumberScheduled", 0) == status.get("numberReady", 0))
     wanted = workload["spec"].get("replicas", 1)
     return bool(
         wanted == status.get("updatedReplicas", 0) == status.get("replicas", 0) == status.get("readyReplicas", 0)
@@ -197,7 +197,7 @@ def address_of(node: dict[str, Any]) -> str:
     """Return the address of a node inside the cluster, empty while it has none."""
     for entry in node.get("status", {}).get("addresses") or []:
         if entry.get("type") == "InternalIP":
-            return entry["address"]
+            return str(entry["address"])
     return ""
 
 

@@ -192,20 +192,20 @@ class _Composer(Composer):
     """Takes an anchor that is given again, as Go does; PyYAML's own composers do not."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()  # type: ignore[attr-defined] - a parser has it
+        event = self.peek_event()  # type: ignore[attr-defined]
         if not isinstance(event, yaml.AliasEvent):
             self.anchors.pop(event.anchor, None)
         return super().compose_node(parent, index)
 
 
 if hasattr(yaml, "CSafeLoader"):
-    from yaml.cyaml import CParser
+    from yaml.cyaml import CParser  # type: ignore[attr-defined]
 
-    class _Loader(_Resolver, CParser):  # type: ignore[misc]
+    class _Loader(_Resolver, CParser):
         def __init__(self, text: str) -> None:
             CParser.__init__(self, text)
 
-    class _Slowly(_Resolver, _Composer, CParser):  # type: ignore[misc]
+    class _Slowly(_Resolver, _Composer, CParser):
         def __init__(self, text: str) -> None:
             CParser.__init__(self, text)
             _Composer.__init__(self)
@@ -214,7 +214,7 @@ else:
     from yaml.reader import Reader
     from yaml.scanner import Scanner
 
-    class _Loader(_Resolver, Reader, Scanner, Parser, _Composer):  # type: ignore[no-redef, misc]
+    class _Loader(_Resolver, Reader, Scanner, Parser, _Composer):  # type: ignore[no-redef]
         def __init__(self, text: str) -> None:
             Reader.__init__(self, text)
             Scanner.__init__(self)
@@ -519,7 +519,7 @@ class _Dumper(yaml.SafeDumper):
         return True
 
     def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
-        usual = super().resolve(kind, value, implicit)
+        usual = super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]
         if kind is not yaml.ScalarNode or not implicit[0] or usual != f"{TAG}str":
             return usual
         # The exact name does not matter: it is not the text's, so the text is put into quotes.

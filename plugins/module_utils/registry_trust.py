@@ -78,11 +78,11 @@ def converge(changes: Changes, directory: str, files: dict[str, str]) -> None:
             set_aside(changes, path)
         changes.file(path, content)
     for name in NAMES:
-        for path in sorted(Path(directory).glob(f"*/{name}")):
-            if str(path) not in files and is_ours(read_text(str(path)) or ""):
-                changes.absent(str(path))
-                if not changes.module.check_mode and not any(path.parent.iterdir()):
-                    path.parent.rmdir()
+        for left in sorted(Path(directory).glob(f"*/{name}")):
+            if str(left) not in files and is_ours(read_text(str(left)) or ""):
+                changes.absent(str(left))
+                if not changes.module.check_mode and not any(left.parent.iterdir()):
+                    left.parent.rmdir()
 
 
 def is_ours(content: str) -> bool:

@@ -28,7 +28,7 @@ import ssl
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -153,7 +153,8 @@ def _blocks(before: ssl.SSLSocket | None) -> Iterator[bytes]:
 
 def _pass_on(before: ssl.SSLSocket | None, after: ssl.SSLSocket | None, command: list[str]) -> int:
     with subprocess.Popen(command, stdin=subprocess.PIPE) as taker:
-        takers = [taker.stdin.write, *([after.sendall] if after else [])]
+        archive = cast("IO[bytes]", taker.stdin)
+        takers: list[Callable[[bytes], object]] = [archive.write, *([after.sendall] if after else [])]
         try:
             for block in _blocks(before):
                 # One that is gone does not keep the archive from the other.
@@ -165,7 +166,7 @@ def _pass_on(before: ssl.SSLSocket | None, after: ssl.SSLSocket | None, command:
             sys.stderr.write(f"{error}\n")
             return REFUSED if isinstance(error, RefusedError) else BROKEN_OFF
         with contextlib.suppress(OSError):
-            taker.stdin.close()
+            archive.close()
         # A goodbye on both sides, but none to a host that did not get everything.
         for connection in ([before] if before else []) + ([after] if after and after.sendall in takers else []):
             with contextlib.suppress(OSError):

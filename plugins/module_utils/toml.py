@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any, Optional
+from typing import Any, Dict, List, Optional
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _BLANK = re.compile(r"[ \t]*")
@@ -44,8 +44,8 @@ class Time(str):
     __slots__ = ()
 
 
-class _Tables(list):  # type: ignore[type-arg] - an array of tables, made by [[headers]]
-    pass
+class _Tables(List[Dict[str, Any]]):
+    """An array of tables, made by [[headers]]."""
 
 
 def loads(text: str) -> dict[str, Any]:
@@ -160,8 +160,9 @@ class _Reader:
         for name in path[:-1]:
             outer = self._enter(outer, name)
         if path[-1] not in outer:
-            outer[path[-1]] = self._new(_BY_HEADER)
-            return outer[path[-1]]  # type: ignore[no-any-return] - it was just made
+            made: dict[str, Any] = self._new(_BY_HEADER)
+            outer[path[-1]] = made
+            return made
         table = outer[path[-1]]
         if not isinstance(table, dict) or self.kinds[id(table)] != _ON_THE_WAY:
             raise self.error(f"{dotted(path)} is there already")
@@ -175,8 +176,9 @@ class _Reader:
         tables = outer.setdefault(path[-1], _Tables())
         if not isinstance(tables, _Tables):
             raise self.error(f"{dotted(path)} is there already, and is no array of tables")
-        tables.append(self._new(_BY_HEADER))
-        return tables[-1]
+        table: dict[str, Any] = self._new(_BY_HEADER)
+        tables.append(table)
+        return table
 
     def _pair(self, table: dict[str, Any]) -> None:
         path = self._key()
@@ -223,7 +225,7 @@ class _Reader:
         return value
 
     def _array(self) -> list[Any]:
-        values = []
+        values: list[Any] = []
         while True:
             self._skip(_BETWEEN)
             if self._take("]"):

@@ -58,6 +58,7 @@ app:
 import json
 import re
 import time
+from functools import partial
 from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
@@ -281,7 +282,7 @@ def main() -> None:
                 what = f"{workload['kind']} {workload['metadata']['namespace']}/{workload['metadata']['name']}"
                 changes.act(
                     what,
-                    lambda workload=workload: app.restart(workload),
+                    partial(app.restart, workload),
                     after=f"restarted: new {', '.join(replaced)}\n",
                 )
         wait(app, params["timeout"])

@@ -89,7 +89,7 @@ import re
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubestrap.cluster.plugins.module_utils import (
@@ -234,7 +234,7 @@ class ContainerdRuntime:
     def _default(self) -> str:
         return run(self.module, ["containerd", "config", "default"], purpose="ask containerd for its settings")
 
-    def _dump(self, said: object, *, ours: bool = False) -> dict[str, Any]:
+    def _dump(self, said: Union[str, dict[str, Any]], *, ours: bool = False) -> dict[str, Any]:
         """Return what containerd would run with when a file said this (a text, or what it means)."""
         with tempfile.NamedTemporaryFile("w", suffix=".toml", encoding="utf-8") as trial:
             trial.write(said if isinstance(said, str) else toml.dumps(containerd.absolute_imports(said)))

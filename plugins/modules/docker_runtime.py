@@ -126,6 +126,7 @@ import shutil
 import tarfile
 import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Optional
 
@@ -473,7 +474,7 @@ class DockerRuntime:
                 command = ["systemctl", "disable", "--now", "--quiet", name]
                 self.changes.act(
                     name,
-                    lambda command=command: run(self.module, command, purpose="stop another cri-dockerd"),
+                    partial(run, self.module, command, purpose="stop another cri-dockerd"),
                     before="runs cri-dockerd\n",
                     after="stopped and disabled: cri-docker.service runs it\n",
                 )
@@ -497,7 +498,7 @@ class DockerRuntime:
             elif container.identity not in running:
                 self.changes.act(
                     f"container {container.name} ({container.image})",
-                    lambda container=container: self._start_again(container),
+                    partial(self._start_again, container),
                     before="stopped by the restart of Docker\n",
                     after="started again\n",
                 )

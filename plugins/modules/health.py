@@ -234,8 +234,8 @@ class Check:
         elif self.changed and not rolled_out(dns):
             lines.append("  DNS is being spread over the nodes")
         elif dns["status"].get("readyReplicas", 0) < dns["spec"]["replicas"]:
-            pods = dns_pods(objects)
-            unready = [pod for pod in pods if not is_ready(pod)]
+            of_dns = dns_pods(objects)
+            unready = [pod for pod in of_dns if not is_ready(pod)]
             states = [
                 f"{pod['metadata']['name']} on {pod['spec'].get('nodeName', 'no node')}: {self.state(pod)}"
                 for pod in unready
@@ -244,11 +244,11 @@ class Check:
             # What ran on a node that is lost is made elsewhere after minutes, and one that has just started is asked
             # again after ten seconds; meanwhile the others serve.
             excused = [pod for pod in unready if not self.is_asked_for(pod) or has_just_started(pod)]
-            if len(pods) >= dns["spec"]["replicas"] and not unready:
+            if len(of_dns) >= dns["spec"]["replicas"] and not unready:
                 lines.append(
-                    f"  DNS: its {len(pods)} pods are ready, but the cluster has not noticed{self.controllers()}"
+                    f"  DNS: its {len(of_dns)} pods are ready, but the cluster has not noticed{self.controllers()}"
                 )
-            elif len(unready) == len(pods) or not excused or len(excused) < len(unready):
+            elif len(unready) == len(of_dns) or not excused or len(excused) < len(unready):
                 lines.append(f"  DNS is not ready: {'; '.join(states) or self.no_dns()}{self.dns_cause(states)}")
         return lines
 

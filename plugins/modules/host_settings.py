@@ -52,6 +52,7 @@ EXAMPLES = r"""
 RETURN = "# Only whether it changed something, and the diff."
 
 import re
+from functools import partial
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -119,7 +120,8 @@ class HostSettings:
                 continue
             self.changes.act(
                 f"kernel module {name}",
-                lambda name=name: run(
+                partial(
+                    run,
                     self.module,
                     ["modprobe", name],
                     purpose=f"load the kernel module {name}, which Kubernetes needs and this kernel does not "
@@ -147,7 +149,7 @@ class HostSettings:
             if present != value:
                 self.changes.act(
                     f"sysctl {name}",
-                    lambda path=path, value=value: self._write_sysctl(path, value),
+                    partial(self._write_sysctl, path, value),
                     before=f"{present}\n",
                     after=f"{value}\n",
                 )
@@ -177,7 +179,7 @@ class HostSettings:
                 command = ["systemctl", "mask", "--quiet", name]
                 self.changes.act(
                     f"{name} at boot",
-                    lambda command=command: run(self.module, command, purpose="keep swap off after a reboot"),
+                    partial(run, self.module, command, purpose="keep swap off after a reboot"),
                     before="starts\n",
                     after="masked\n",
                 )
@@ -189,8 +191,8 @@ class HostSettings:
         for area in areas:
             self.changes.act(
                 f"swap on {area}",
-                lambda area=area: run(
-                    self.module, ["swapoff", area], purpose=f"turn off swap on {area}", seconds=SWAPOFF_SECONDS
+                partial(
+                    run, self.module, ["swapoff", area], purpose=f"turn off swap on {area}", seconds=SWAPOFF_SECONDS
                 ),
                 before="on\n",
                 after="off\n",

@@ -167,10 +167,9 @@ class Discovery:
 class Apply:
     """Objects on their way into the cluster."""
 
-    def __init__(self, kubectl: Kubectl, changes: Optional[Changes], namespace: str) -> None:
+    def __init__(self, kubectl: Kubectl, namespace: str) -> None:
         """Use this namespace for objects that name none."""
         self.kubectl = kubectl
-        self.changes = changes
         self.namespace = namespace
         self.discovery = Discovery(kubectl)
         self.applied: list[str] = []
@@ -234,8 +233,8 @@ class Apply:
                 result["metadata"].update(namespace=wanted["metadata"]["namespace"], name=wanted["metadata"]["name"])
         return {key(wanted): result for wanted, result in zip(objects, results)}
 
-    def converge(self, objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Apply what differs; return all objects, complete.
+    def converge(self, objects: list[dict[str, Any]], changes: Changes) -> list[dict[str, Any]]:
+        """Apply what differs, noted as changes; return all objects, complete.
 
         Raises:
             KubectlError: when the API refuses something; `applied` says what it has taken before.
@@ -245,26 +244,28 @@ class Apply:
         definitions = _definitions(wanted)
         custom = [obj for obj in wanted if key(obj)[:2] in definitions]
         before = self.look([obj for obj in wanted if self.discovery.namespaced(obj) is not None])
-        ready = self._compare([obj for obj in wanted if obj not in custom], before)
-        noted = {entry["after_header"] for entry in self.changes.diff}
+        ready = self._compare([obj for obj in wanted if obj not in custom], before, changes)
+        noted = {entry["after_header"] for entry in changes.diff}
         # What its definition brings is judged when that is there: here the API may know the kind, and not the field.
         later = [
             obj for obj in custom if self.discovery.namespaced(obj) is None or label(definitions[key(obj)[:2]]) in noted
         ]
-        ready += self._compare([obj for obj in custom if obj not in later], before)
-        if self.changes.module.check_mode:
+        ready += self._compare([obj for obj in custom if obj not in later], before, changes)
+        if changes.module.check_mode:
             for obj in later:
                 if key(obj) not in before:
-                    self.changes.note(label(obj), before="", after=as_text(obj))
+                    changes.note(label(obj), before="", after=as_text(obj))
             return wanted
-        if self.changes or later:
+        if changes or later:
             self._apply([obj for obj in ready if obj["kind"] in GROUNDS])
-            ready += self._after_definitions(later, before)
-        if self.changes:
+            ready += self._after_definitions(later, before, changes)
+        if changes:
             self._apply([obj for obj in ready if obj["kind"] not in GROUNDS])
         return wanted
 
-    def _compare(self, objects: list[dict[str, Any]], before: dict[Key, dict[str, Any]]) -> list[dict[str, Any]]:
+    def _compare(
+        self, objects: list[dict[str, Any]], before: dict[Key, dict[str, Any]], changes: Changes
+    ) -> list[dict[str, Any]]:
         """Note what would change; return the objects without the fields that are left to others."""
         after = self.trial(objects)
         result = []
@@ -281,9 +282,9 @@ class Apply:
         for obj in result:
             was, will = before.get(key(obj)), after[key(obj)]
             if was is None:
-                self.changes.note(label(obj), before="", after=as_text(will))
+                changes.note(label(obj), before="", after=as_text(will))
             elif substance(was) != substance(will) or (has_fields(obj) and not is_ours(was)):
-                self.changes.note(label(obj), before=as_text(was), after=as_text(will))
+                changes.note(label(obj), before=as_text(was), after=as_text(will))
         return result
 
     def _apply(self, objects: list[dict[str, Any]]) -> None:
@@ -296,13 +297,13 @@ class Apply:
             self.kubectl.run("wait", "--for=condition=Established", "--timeout=60s", *definitions, timeout=90)
 
     def _after_definitions(
-        self, objects: list[dict[str, Any]], before: dict[Key, dict[str, Any]]
+        self, objects: list[dict[str, Any]], before: dict[Key, dict[str, Any]], changes: Changes
     ) -> list[dict[str, Any]]:
         """Judge what the API did not know before; it may need a moment until it does."""
         deadline = time.monotonic() + SECONDS_FOR_DEFINITIONS
         while True:
             try:
-                return self._compare(objects, before)
+                return self._compare(objects, before, changes)
             except KubectlError as error:
                 unknown = any(text in str(error) for text in ("no matches for kind", "not declared in schema"))
                 if not unknown or time.monotonic() > deadline:
@@ -354,7 +355,7 @@ def refused(
     lines = []
     grounds = [obj for obj in objects if obj["kind"] in GROUNDS]
     for number, obj in enumerate(objects):
-        trial = Apply(kubectl, None, namespace)
+        trial = Apply(kubectl, namespace)
         around = [other for other in grounds if other is not obj]
         try:
             known = {kind for one in around for kind in _definitions([one])}
@@ -438,9 +439,9 @@ def main() -> None:
         for obj in objects:
             changes.note(label(obj), before="", after=as_text(obj))
         changes.exit(objects=[identity(obj) for obj in objects], findings=[], invocation={})
-    apply = Apply(kubectl, changes, namespace)
+    apply = Apply(kubectl, namespace)
     try:
-        complete = apply.converge(objects)
+        complete = apply.converge(objects, changes)
     except KubectlError as error:
         if not kubectl.ready():
             fail(f"The cluster does not answer: {error}")

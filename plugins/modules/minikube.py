@@ -83,6 +83,7 @@ import os
 import pwd
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -426,7 +427,7 @@ class Minikube:
             if here is None:
                 self.module.fail_json(msg=f"There is no image {name} in the Docker of this host.")
             if self._inspect(["docker", "exec", PROFILE, "docker"], name) != here:
-                self.changes.act(f"image {name}", lambda name=name: self._load(name), after="in the cluster\n")
+                self.changes.act(f"image {name}", partial(self._load, name), after="in the cluster\n")
 
     def _inspect(self, docker: list[str], name: str) -> Optional[Content]:
         code, stdout, _ = execute(self.module, [*docker, "image", "inspect", name])

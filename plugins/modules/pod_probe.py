@@ -99,7 +99,7 @@ def enter_pod(uid: str) -> None:
 def checksum(data: bytes) -> int:
     """Return the Internet checksum."""
     data += b"\0" * (len(data) % 2)
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

@@ -74,8 +74,8 @@ def shared_output(command: list[str], path: Path) -> Iterator[IO[bytes]]:
         os.link(output.name, path)
         process = subprocess.Popen(["sh", "-c", _RUN, str(ended), *command], stdin=subprocess.DEVNULL, stdout=output)
     try:
-        with _GrowingFile(path, ended) as raw, io.BufferedReader(raw, 1 << 20) as stream:
-            yield stream  # type: ignore[misc]
+        with _GrowingFile(path, ended) as raw, io.BufferedReader(raw, 1 << 20) as stream:  # type: ignore[type-var]
+            yield stream
     finally:
         if process is not None:
             process.wait()

@@ -106,7 +106,7 @@ def changes(*, check_mode: bool = False) -> Changes:
 
 def converge(api: Api, *objects: dict[str, Any], check_mode: bool = False) -> Changes:
     noted = changes(check_mode=check_mode)
-    Apply(api, noted, "web").converge(list(objects))  # type: ignore[arg-type]
+    Apply(api, "web").converge(list(objects), noted)  # type: ignore[arg-type]
     return noted
 
 
@@ -301,8 +301,8 @@ def _deployment(manager: str) -> tuple[Api, dict[str, Any]]:
 def test_the_field_of_an_autoscaler_is_left_to_it_and_told() -> None:
     api, app = _deployment("kube-controller-manager")
     noted = changes()
-    apply = Apply(api, noted, "web")  # type: ignore[arg-type]
-    complete = apply.converge([app])
+    apply = Apply(api, "web")  # type: ignore[arg-type]
+    complete = apply.converge([app], noted)
     assert not noted
     (told,) = findings(apply.left, {key(complete[0]): {"file": "a.yaml", "lines": {"spec.replicas": 7}}})
     assert "spec.replicas was left at 3, which kube-controller-manager set" in told["evidence"]

@@ -1,0 +1,4 @@
+from typing import Any
+
+constants: Any
+context: Any
