@@ -7,9 +7,9 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.kubestrap.cluster.plugins.module_utils import kubernetes_yaml
+from ansible_collections.kubestrap.cluster.plugins.module_utils import images, kubernetes_yaml
 from ansible_collections.kubestrap.cluster.plugins.module_utils.addons import LABEL, POOL_NAMESPACE
-from ansible_collections.kubestrap.cluster.plugins.plugin_utils.upstream_manifest import containers, fetch
+from ansible_collections.kubestrap.cluster.plugins.plugin_utils.upstream_manifest import containers, fetch, not_pinned
 
 Objects = list[dict[str, Any]]
 
@@ -27,14 +27,18 @@ def kustomize(objects: Objects) -> Objects:
     said = [obj for obj in objects if obj["kind"] in KUSTOMIZE]
     objects = [obj for obj in objects if obj["kind"] not in KUSTOMIZE]
     labels = {name: value for one in said for name, value in (one.get("commonLabels") or {}).items()}
-    images = {image["name"]: image for one in said for image in one.get("images") or []}
+    others = {image["name"]: image for one in said for image in one.get("images") or []}
     for obj in objects:
         if labels:
             _label(obj, labels)
         for container in containers(obj):
-            name, _, tag = container["image"].partition(":")
-            new = images.get(name, {})
-            container["image"] = f"{new.get('newName', name)}:{new.get('newTag', tag)}"
+            asked = images.reference(container["image"])
+            name = container["image"].removesuffix(images.suffix(asked))
+            if new := others.get(name):
+                # A new tag is another image than the digest of the old one.
+                digest = new.get("digest", "" if "newTag" in new else asked.digest)
+                changed = asked._replace(tag=new.get("newTag", asked.tag), digest=digest)
+                container["image"] = f"{new.get('newName', name)}{images.suffix(changed)}"
     return objects
 
 
@@ -51,23 +55,18 @@ def _label(obj: dict[str, Any], labels: dict[str, str]) -> None:
 
 def relocated(image: str, registry: str) -> str:
     """Return an image's name with another registry in place of its own."""
-    first, _, rest = image.partition("/")
-    if not rest:
-        path = f"library/{image}"
-    elif "." in first or ":" in first or first == "localhost":
-        path = rest
-    else:
-        path = image
-    return f"{registry.rstrip('/')}/{path}"
+    asked = images.reference(image)
+    return f"{registry.rstrip('/')}/{asked.repository}{images.suffix(asked)}"
 
 
-def fit(addon: str, objects: Objects, image_registry: str) -> Objects:
+def fit(addon: str, objects: Objects, image_registry: str, digests: dict[str, str]) -> Objects:
     """Return the objects of an add-on for this cluster.
 
     Args:
         addon: Name of the add-on.
         objects: Upstream's.
         image_registry: Where its images come from.
+        digests: Digests that images must have, by the name under which they are pulled.
     """
     objects = kustomize(objects)
     for obj in objects:
@@ -75,11 +74,11 @@ def fit(addon: str, objects: Objects, image_registry: str) -> Objects:
         # Says which add-on it belongs to, so that it can go with it.
         obj["metadata"].setdefault("labels", {})[LABEL] = addon
         for container in containers(obj):
-            container["image"] = relocated(container["image"], image_registry)
+            container["image"] = images.pinned(relocated(container["image"], image_registry), digests)
         if obj["kind"] == "ConfigMap" and "helperPod.yaml" in obj.get("data", {}):
             helper = kubernetes_yaml.load(obj["data"]["helperPod.yaml"])
             for container in containers(helper):
-                container["image"] = relocated(HELPER_IMAGE, image_registry)
+                container["image"] = images.pinned(relocated(HELPER_IMAGE, image_registry), digests)
             obj["data"]["helperPod.yaml"] = kubernetes_yaml.dump(helper)
     return objects
 
@@ -127,6 +126,7 @@ class ActionModule(ActionBase):
             argument_spec={
                 "addons": {"type": "list", "elements": "str", "choices": sorted(FITTERS), "required": True},
                 "sources": {"type": "dict", "required": True},
+                "image_digests": {"type": "dict", "default": {}},
                 "metallb_addresses": {"type": "list", "elements": "str", "default": []},
             }
         )
@@ -141,11 +141,12 @@ class ActionModule(ActionBase):
         objects = []
         for addon, source in sources.items():
             own = [obj for (name, _, _), found in zip(wanted, fetched, strict=True) if name == addon for obj in found]
-            objects += fit(addon, own, source["image_registry"])
+            objects += fit(addon, own, source["image_registry"], arguments["image_digests"])
         addresses = arguments["metallb_addresses"] if "metallb" in sources else []
         if "metallb" in sources and not addresses:
             raise AnsibleActionFail("metallb needs addresses to hand out: set cluster_metallb_addresses.")
-        return {"changed": False, "objects": objects, "pool": pool(addresses) if addresses else []}
+        result = {"changed": False, "objects": objects, "pool": pool(addresses) if addresses else []}
+        return {**result, **not_pinned(objects, arguments["image_digests"])}
 
 
 def _fetch(addon: str, url: str, sha256: str) -> Objects:

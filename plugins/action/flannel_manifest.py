@@ -6,13 +6,19 @@ import json
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.kubestrap.cluster.plugins.plugin_utils.upstream_manifest import containers, fetch
+from ansible_collections.kubestrap.cluster.plugins.module_utils.images import pinned
+from ansible_collections.kubestrap.cluster.plugins.plugin_utils.upstream_manifest import containers, fetch, not_pinned
 
 UPSTREAM_REGISTRY = "ghcr.io/flannel-io/"
 
 
 def fit(
-    objects: list[dict[str, Any]], *, pod_cidr: str, image_registry: str, api_endpoint: str = ""
+    objects: list[dict[str, Any]],
+    *,
+    pod_cidr: str,
+    image_registry: str,
+    api_endpoint: str = "",
+    image_digests: dict[str, str],
 ) -> list[dict[str, Any]]:
     """Return flannel's objects for this cluster.
 
@@ -21,6 +27,7 @@ def fit(
         pod_cidr: Addresses of the pods.
         image_registry: Where flannel's images come from.
         api_endpoint: `host:port` of the API; empty leaves flannel with the Service `kubernetes`.
+        image_digests: Digests that images must have, by the name under which they are pulled.
     """
     for obj in objects:
         if obj["kind"] == "ConfigMap" and "net-conf.json" in obj.get("data", {}):
@@ -31,6 +38,7 @@ def fit(
                 if container["image"].startswith(UPSTREAM_REGISTRY):
                     name = container["image"].removeprefix(UPSTREAM_REGISTRY)
                     container["image"] = f"{image_registry.rstrip('/')}/{name}"
+                container["image"] = pinned(container["image"], image_digests)
             flanneld = next(one for one in containers(obj) if one["name"] == "kube-flannel")
             # Without it flannel takes the interface of the default route, which may not be the one the nodes share.
             flanneld["env"].append({"name": "NODE_ADDRESS", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}})
@@ -60,8 +68,10 @@ class ActionModule(ActionBase):
                 "pod_cidr": {"type": "str", "required": True},
                 "image_registry": {"type": "str", "required": True},
                 "api_endpoint": {"type": "str", "default": ""},
+                "image_digests": {"type": "dict", "default": {}},
             }
         )
         objects = fetch(arguments["url"], arguments["sha256"], what="flannel", variable="cluster_flannel_manifest_url")
-        wishes = {name: arguments[name] for name in ("pod_cidr", "image_registry", "api_endpoint")}
-        return {"changed": False, "objects": fit(objects, **wishes)}
+        wishes = {name: arguments[name] for name in ("pod_cidr", "image_registry", "api_endpoint", "image_digests")}
+        fitted = fit(objects, **wishes)
+        return {"changed": False, "objects": fitted, **not_pinned(fitted, arguments["image_digests"])}

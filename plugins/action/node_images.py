@@ -22,7 +22,13 @@ from ansible import constants as C  # noqa: N812 - its name everywhere
 from ansible import context
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.kubestrap.cluster.plugins.module_utils.images import Content, content, differences
+from ansible_collections.kubestrap.cluster.plugins.module_utils.images import (
+    Content,
+    content,
+    differences,
+    reference,
+    with_tag,
+)
 from ansible_collections.kubestrap.cluster.plugins.module_utils.manifests import (
     ManifestError,
     files,
@@ -90,7 +96,12 @@ class LocalImage:
         """
         self.archive = Path(base, Path(source).expanduser()) if source.endswith(".tar") else None
         if self.archive is None:
-            self.name = _with_tag(source)
+            self.name = with_tag(source)
+            if reference(source).digest:
+                raise AnsibleActionFail(
+                    f"{source} names an image by its digest, which only a registry knows: an archive keeps none. Name "
+                    "it by tag to have it brought, or leave it to its registry (imagePullPolicy: IfNotPresent)."
+                )
             description = _inspect_local(self.name)
             self.size, self.contents = int(description.get("Size") or 0), {self.name: content(description)}
         else:
@@ -467,10 +478,6 @@ class ActionModule(ActionBase):
         return [part.decode() if isinstance(part, bytes) else part for part in built], first_line
 
 
-def _with_tag(name: str) -> str:
-    return name if ":" in name.rsplit("/", 1)[-1] else f"{name}:latest"
-
-
 def _named_in(manifests: list[str], base: str, known: set[str]) -> list[LocalImage]:
     """Return the images that manifests name and no registry is meant for, but those already known."""
     try:
@@ -479,9 +486,9 @@ def _named_in(manifests: list[str], base: str, known: set[str]) -> list[LocalIma
         raise AnsibleActionFail(str(error)) from error
     images = []
     for name, place in found.items():
-        if _with_tag(name) not in known:
+        if with_tag(name) not in known:
             try:
-                images.append(LocalImage(_with_tag(name), base))
+                images.append(LocalImage(with_tag(name), base))
             except AnsibleActionFail as error:
                 raise AnsibleActionFail(f"{place}: {error}") from error
     return images

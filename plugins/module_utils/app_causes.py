@@ -17,6 +17,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.app_view import 
     noticed,
     wanted,
 )
+from ansible_collections.kubestrap.cluster.plugins.module_utils.images import NO_IMAGE, reference, unserved_digest
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import condition, is_ready, rolled_out
 from ansible_collections.kubestrap.cluster.plugins.module_utils.quantities import as_text, quantity, requests
 
@@ -33,7 +34,6 @@ LAST_LINES = 5
 # Kubernetes restarts a crashed container at once, then after 10 s, 20 s ...: by now it crashed with every chance.
 CRASHES = 3
 # What a registry says of an image it does not have, and of one it does not give to everybody.
-NO_IMAGE = re.compile(r"manifest unknown|name unknown|not found|not known to registry", re.IGNORECASE)
 NO_ACCESS = re.compile(r"denied|unauthorized|authentication required|no basic auth|forbidden", re.IGNORECASE)
 NEVER_STARTED = ("ContainerCannotRun", "StartError")
 SHOWN_NODES = 3
@@ -222,7 +222,7 @@ def _examine_container(app: AppView, pod: dict[str, Any], node: str, container: 
     if reason == "ErrImageNeverPull":
         raise CauseError(
             f"Image {image} is not on node {node}, and its imagePullPolicy is Never.",
-            [*_elsewhere(app, image, node), f"kubestrap image push {image} brings it to every node."],
+            [*_elsewhere(app, image, node), _way_to_node(image)],
         )
     if reason in ("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable"):
         _examine_pull(app, image, node, message or reason)
@@ -231,6 +231,12 @@ def _examine_container(app: AppView, pod: dict[str, Any], node: str, container: 
         # Whose container it is stands in brackets behind the kubelet's reason.
         told = re.sub(r'\s*\(pod: "[^"]*", container: [^)]*\)$', "", message)
         raise CauseError(f"{whose} cannot start: {_short(_last_part(told, 2) or reason)}.", [message])
+
+
+def _way_to_node(image: str) -> str:
+    if reference(image).digest:
+        return "By its digest only a registry gives it: let it be pulled (imagePullPolicy: IfNotPresent)."
+    return f"kubestrap image push {image} brings it to every node."
 
 
 def _examine_pull(app: AppView, image: str, node: str, message: str) -> None:
@@ -243,7 +249,8 @@ def _examine_pull(app: AppView, image: str, node: str, message: str) -> None:
             f"The registry of image {image} has no such image, or does not give it to node {node}.", evidence
         )
     if NO_IMAGE.search(said) and "no such host" not in said:
-        raise CauseError(f"The registry has no image {image}, says node {node}.", evidence)
+        by_digest = [unserved_digest(image)] if reference(image).digest else []
+        raise CauseError(f"The registry has no image {image}, says node {node}.", [*evidence, *by_digest])
     raise CauseError(
         f"Image {image} cannot be pulled on node {node}: {_short(_last_part(message))}.", evidence, patience=LATER
     )

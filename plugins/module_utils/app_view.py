@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.kubestrap.cluster.plugins.module_utils.images import reference
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import KubectlError
 
 if TYPE_CHECKING:
@@ -126,12 +127,16 @@ class AppView:
 
     def nodes_with(self, image: str) -> list[str]:
         """Return the names of nodes that say they have an image."""
-        names = {image, f"{image}:latest", f"docker.io/library/{image}", f"docker.io/{image}"}
-        return sorted(
-            node["metadata"]["name"]
-            for node in self.nodes()
-            if any(names & set(entry.get("names") or []) for entry in node["status"].get("images") or [])
-        )
+        asked = reference(image).tagged()
+        if asked.digest:
+            # A node lists it by tag and by digest, not by both at once.
+            asked = asked._replace(tag="")
+
+        def has(node: dict[str, Any]) -> bool:
+            entries = node["status"].get("images") or []
+            return any(asked == reference(name) for entry in entries for name in entry.get("names") or [])
+
+        return sorted(node["metadata"]["name"] for node in self.nodes() if has(node))
 
     def near(self, obj: dict[str, Any], *arguments: str) -> list[dict[str, Any]]:
         """Return what kubectl finds in the namespace of an object."""

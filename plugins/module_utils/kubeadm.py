@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.kubestrap.cluster.plugins.module_utils import credentials, proxy
+from ansible_collections.kubestrap.cluster.plugins.module_utils.images import reference
 from ansible_collections.kubestrap.cluster.plugins.module_utils.patience import HINT
 
 if TYPE_CHECKING:
@@ -347,7 +348,7 @@ def pull_images(configuration: str, cri_socket: str) -> None:
     logins = credentials.logins()
     if logins:
         listed = run("kubeadm", "config", "images", "list", "--config", configuration).stdout.split()
-        pull([image for image in listed if image.split("/", maxsplit=1)[0] in logins], cri_socket)
+        pull([image for image in listed if reference(image).registry in logins], cri_socket)
 
 
 def pull(images: list[str], cri_socket: str) -> None:
@@ -361,7 +362,7 @@ def pull(images: list[str], cri_socket: str) -> None:
     def one(image: str) -> str:
         if has_image(image, cri_socket):
             return ""
-        login = logins.get(image.split("/", maxsplit=1)[0], "")
+        login = logins.get(reference(image).registry, "")
         done = run(*_crictl(cri_socket), "pull", image, environment={"CRICTL_CREDS": login})
         return f"{image}: {last_lines(done.stderr, 1)}" if done.returncode != 0 else ""
 

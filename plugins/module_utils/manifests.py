@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.kubestrap.cluster.plugins.module_utils import foreign_files, kubernetes_yaml
+from ansible_collections.kubestrap.cluster.plugins.module_utils.images import reference
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubernetes_yaml import YamlError
 
 if TYPE_CHECKING:
@@ -127,11 +128,13 @@ def local_images(manifests: Sequence[Manifest]) -> dict[str, str]:
     """Return the images that no registry is meant for, each with the place that says so first.
 
     These are the images of containers of any kind (in pods, Jobs, CronJobs, init containers) with
-    `imagePullPolicy: Never`.
+    `imagePullPolicy: Never`. An image by digest is none of them: it once came from a registry, or it has no digest.
     """
     found: dict[str, str] = {}
     for manifest in manifests:
         for path, image in _never_pulled(manifest.obj, ""):
+            if reference(image).digest:
+                continue
             found.setdefault(image, f"{manifest.file}:{manifest.lines.get(path, manifest.lines.get('', 1))}")
     return found
 

@@ -55,6 +55,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubestrap.cluster.plugins.module_utils.addons import LABEL, POOL_NAMESPACE, addon_of
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
+from ansible_collections.kubestrap.cluster.plugins.module_utils.images import unserved
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import (
     Kubectl,
     KubectlError,
@@ -161,8 +162,9 @@ class Addons:
         warnings = last_warnings(self.kubectl, f"--namespace={namespace}")
         return [
             f"    pod {pod['metadata']['name']} on {pod['spec'].get('nodeName', 'no node')}: {pod_state(pod)}"
-            f" {warnings.get('Pod/' + pod['metadata']['name'], '')}".rstrip()
+            f" {warned} {unserved(pod, warned)}".rstrip()
             for pod in found
+            for warned in [warnings.get(f"Pod/{pod['metadata']['name']}", "")]
             if not is_ready(pod)
         ]
 

@@ -7,11 +7,12 @@ DOCUMENTATION = r"""
 module: health
 short_description: Prove that the cluster works, from a control plane
 description:
-  - With O(step=look), tells what nodes there are, and which of them the inventory does not have. Changes nothing.
+  - With O(step=look), tells what nodes there are, which of them the inventory does not have, and which tags of images
+    do not mean one image in all pods. Changes nothing.
   - With O(step=start), waits until the nodes and the cluster's DNS are ready, starts a DaemonSet of the pause image
     that every node has anyway, and proves that C(kubectl exec) and C(kubectl logs) work on the nodes. The result is
     what M(kubestrap.cluster.pod_probe) needs on each host, and the fact C(kubestrap_addons), the add-ons seen.
-  - With O(step=finish), removes the DaemonSet and gives the verdict over all O(problems).
+  - With O(step=finish), removes the DaemonSet and gives the verdict over all O(problems); tells such tags, too.
   - Reports no change, because nothing is left behind, but for one thing. With several control planes, DNS whose pods
     are all on one node is spread over the nodes.
 author: kubestrap
@@ -48,8 +49,9 @@ nodes:
   type: list
   elements: dict
 findings:
-  description: Nodes that the inventory does not have, in the form of M(kubestrap.cluster.preflight).
-  returned: with step=look
+  description: Nodes that the inventory does not have, and tags under which nodes got different images, in the form of
+    M(kubestrap.cluster.preflight).
+  returned: with step=look; with step=finish, the tags
   type: list
   elements: dict
 pods:
@@ -70,7 +72,7 @@ import time
 from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubestrap.cluster.plugins.module_utils import kubeadm, living_cluster
+from ansible_collections.kubestrap.cluster.plugins.module_utils import images, kubeadm, living_cluster
 from ansible_collections.kubestrap.cluster.plugins.module_utils.addons import addon_of
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import (
     Kubectl,
@@ -165,6 +167,14 @@ class Check:
             return []
         seen = [{**node, "control_plane": "control-plane" in node["roles"]} for node in nodes]
         return list(living_cluster.not_in_inventory(seen, (), self.params["inventory"]))
+
+    def moved_tags(self) -> list[dict[str, str]]:
+        """Return findings about tags under which nodes got different images; none when nobody can say."""
+        try:
+            pods = self.kubectl.items("get", "pods", "--all-namespaces", "--field-selector=status.phase=Running")
+        except KubectlError:
+            return []
+        return list(images.moved(pods))
 
     def start(self) -> dict[str, Any]:
         """Start the pods, wait for everything, prove exec and logs."""
@@ -292,7 +302,8 @@ class Check:
         for pod in self.kubectl.items("get", "pods", "--all-namespaces", "--field-selector=status.phase!=Succeeded"):
             if pod["spec"].get("priorityClassName", "").startswith("system-") and not is_ready(pod):
                 name = f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
-                lines.append(f"  pod {name} on {pod['spec'].get('nodeName', 'no node')}: {self.state(pod)}")
+                told = f"  pod {name} on {pod['spec'].get('nodeName', 'no node')}: {self.state(pod)}"
+                lines.append(f"{told} {images.unserved(pod, self.why(pod))}".rstrip())
         return lines
 
     def dns_cause(self, states: list[str]) -> str:
@@ -440,9 +451,10 @@ def main() -> None:
             result = check.start()
         elif params["step"] == "finish":
             check.finish()
+            result["findings"] = check.moved_tags()
         else:
             result["nodes"] = check.nodes()
-            result["findings"] = check.left_out(result["nodes"])
+            result["findings"] = [*check.left_out(result["nodes"]), *check.moved_tags()]
     except (CheckError, KubectlError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=check.changed, **result)

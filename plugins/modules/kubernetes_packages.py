@@ -90,6 +90,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils import (
 )
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes, read_text
 from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import run
+from ansible_collections.kubestrap.cluster.plugins.module_utils.images import reference
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import ARGUMENT as PROXY_ARGUMENT
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import Proxy
 from ansible_collections.kubestrap.cluster.plugins.module_utils.repository import (
@@ -199,7 +200,7 @@ class KubernetesPackages:
         """Have the image that the runtime itself pulls, which kubelet's logins do not help."""
         image, socket = self.module.params["pause_image"], self.module.params["runtime_socket"]
         logins = {entry["registry"] for entry in self.module.params["registry_credentials"]}
-        if image.split("/")[0] not in logins or kubeadm.has_image(image, socket):
+        if reference(image).registry not in logins or kubeadm.has_image(image, socket):
             return
         try:
             self.changes.act(f"image {image}", lambda: kubeadm.pull([image], socket), before="", after="pulled\n")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible_collections.kubestrap.cluster.plugins.module_utils import download, kubernetes_yaml
+from ansible_collections.kubestrap.cluster.plugins.module_utils import download, images, kubernetes_yaml
 
 # Bytes; the largest of them has some 100,000.
 MOST = 16 * 1024 * 1024
@@ -41,3 +41,11 @@ def containers(obj: dict[str, Any]) -> Iterator[dict[str, Any]]:
     pod = (spec.get("template") or {}).get("spec") or spec
     if obj["kind"] in ("Pod", "Deployment", "DaemonSet", "StatefulSet"):
         yield from [*(pod.get("initContainers") or []), *pod["containers"]]
+
+
+def not_pinned(objects: list[dict[str, Any]], digests: dict[str, str]) -> dict[str, list[Any]]:
+    """Return what a task's result says about images that the digests are not for, although they name another tag."""
+    used = [container["image"] for obj in objects for container in containers(obj)]
+    findings = images.passed_over(used, digests)
+    warnings = [f"{one['evidence']} {one['fix']}" for one in findings]
+    return {"findings": findings, "warnings": warnings} if findings else {}

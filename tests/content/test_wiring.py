@@ -219,3 +219,13 @@ def test_no_host_runs_ahead_of_the_verdict(playbook: Path) -> None:
     # With `strategy = free` in somebody's ansible.cfg, run_once is once a host, and throttle no order.
     for play in yaml.safe_load(playbook.read_text()):
         assert play["strategy"] == "ansible.builtin.linear"
+
+
+def test_pause_has_the_digest_that_is_demanded_of_it() -> None:
+    digest = f"sha256:{'ab' * 32}"
+    assert value("__cluster_pause_image") == "registry.k8s.io/pause:3.10.2"
+    pins = {"r.example:5000/pause:3.10.2": digest}
+    pinned = value("__cluster_pause_image", cluster_image_registry="r.example:5000", cluster_image_digests=pins)
+    assert pinned == f"r.example:5000/pause:3.10.2@{digest}"
+    assert value("addons_image_digests", cluster_image_digests=pins) == pins
+    assert value("pod_network_image_digests", cluster_image_digests=pins) == pins

@@ -17,6 +17,7 @@ class LocalAppFiles:
     def __init__(self) -> None:
         """Read manifests as the playbooks do."""
         self._manifests = collection_module("manifests")
+        self._images = collection_module("images")
 
     def manifest_problems(self, paths: Sequence[str], directory: Path) -> tuple[str, ...]:
         """Return what is wrong with the manifests; relative paths start at `directory`."""
@@ -38,17 +39,22 @@ class LocalAppFiles:
             found: Names in manifests, each with its place. Those in an archive need no Docker.
             directory: Where relative paths of archives start.
         """
-        problems, known = [], set(map(_with_tag, images))
+        problems, known = [], set(map(self._images.with_tag, images))
         for image in images:
             if image.endswith(".tar"):
                 archive = directory / Path(image).expanduser()
                 known |= _names_in(archive)
                 if not archive.is_file():
                     problems.append(f"cluster_app_images: there is no archive {archive}; `docker save -o` makes one")
+            elif self._images.reference(image).digest:
+                problems.append(
+                    f"cluster_app_images: {image} has a digest, which only a registry knows; name it by tag to have it "
+                    "brought, or leave it to its registry (imagePullPolicy: IfNotPresent)"
+                )
             elif problem := _image_problem(image):
                 problems.append(f"cluster_app_images: {problem}")
         for image, place in found.items():
-            if _with_tag(image) not in known and (problem := _image_problem(image)):
+            if self._images.with_tag(image) not in known and (problem := _image_problem(image)):
                 problems.append(f"{place}: imagePullPolicy is Never, but {problem}")
         return tuple(dict.fromkeys(problems))
 
@@ -64,10 +70,6 @@ class LocalAppFiles:
                     yield f"{file}: the manifest is empty"
             except self._manifests.ManifestError as error:
                 yield str(error)
-
-
-def _with_tag(name: str) -> str:
-    return name if ":" in name.rsplit("/", 1)[-1] else f"{name}:latest"
 
 
 def _names_in(archive: Path) -> set[str]:

@@ -27,6 +27,7 @@ _REGISTRY = rf"{_HOST}(:[0-9]{{1,5}})?"
 _URL = re.compile(rf"https?://({_HOST}|\[[0-9A-Fa-f:]+\])(?::(?P<port>[0-9]{{1,5}}))?(/[^\s\"'\\]*)?")
 # The parts of an image's name as registries have them (the distribution specification of OCI).
 _IMAGE_PATH = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 _SYSCTL = re.compile(r"[a-z0-9_]+(\.[A-Za-z0-9_-]+)+")
 _BOOLEANS = frozenset(("true", "false", "yes", "no", "on", "off"))
 _DOCKER_LISTS = frozenset(("exec-opts", "registry-mirrors", "insecure-registries", "hosts"))
@@ -573,6 +574,15 @@ def _digests_problem(value: Mapping[str, Any]) -> str | None:
     return next((f"[{key}] {problem}" for key, digest in value.items() if (problem := _SHA256(digest))), None)
 
 
+def _image_digests_problem(value: Mapping[str, Any]) -> str | None:
+    for name, digest in value.items():
+        if not re.fullmatch(rf"({_REGISTRY}/)?{_IMAGE_PATH}(/{_IMAGE_PATH})*:{_TAG}", str(name)):
+            return f"has {str(name)!r}, but must name images with their tag, such as quay.io/metallb/speaker:v0.15.2"
+        if not re.fullmatch(r"sha256:[0-9a-f]{64}", str(digest)):
+            return f"[{name}] is {digest!r}, but must be sha256: and 64 digits 0-9 a-f"
+    return None
+
+
 _ROLE_RULES: dict[str, Callable[[Any], str | None]] = {"node_base_sysctls": _sysctls_problem}
 """Inputs of roles that people set in an inventory, although they are no variables of the cluster."""
 
@@ -602,6 +612,7 @@ _RULES: dict[str, Callable[[Any], str | None]] = {
     "cluster_metrics_server_manifest_sha256": _digests_problem,
     "cluster_local_path_manifest_sha256": _digests_problem,
     "cluster_metallb_manifest_sha256": _digests_problem,
+    "cluster_image_digests": _image_digests_problem,
     "cluster_metallb_addresses": _ranges_problem,
     "cluster_docker_settings": _docker_settings_problem,
     "cluster_kubernetes_repository": _url_of_a_kind_problem,

@@ -1,5 +1,6 @@
 """What a cluster shows, and the one sentence that is made of it."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.app_causes impor
     SOON,
     CauseError,
 )
+from ansible_collections.kubestrap.cluster.plugins.module_utils.app_view import AppView
 
 
 class FakeApp:
@@ -153,6 +155,35 @@ def told(app: FakeApp, broken: dict[str, Any]) -> tuple[str, list[str], int]:
 )
 def test_container_that_does_not_run_is_explained(broken: dict[str, Any], cause: str, patience: int) -> None:
     assert told(FakeApp(), broken)[::2] == (cause, patience)
+
+
+def test_image_by_digest_is_never_to_be_pushed_and_a_missing_one_is_no_reason_to_take_another() -> None:
+    image = f"r.example/shop:1@sha256:{'ab' * 32}"
+    never, gone = waits("ErrImageNeverPull"), waits("ErrImagePull", f"failed to resolve {image}: {image}: not found")
+    for one in (never, gone):
+        one["spec"]["containers"][0]["image"] = image
+    said = " ".join(told(FakeApp(), never)[1])
+    assert "image push" not in said
+    assert "IfNotPresent" in said
+    cause, evidence, _ = told(FakeApp(), gone)
+    assert cause == f"The registry has no image {image}, says node worker1."
+    assert any("r.example has no image with this one" in line for line in evidence)
+
+
+@pytest.mark.parametrize(
+    ("image", "listed"),
+    [
+        ("shop", ["docker.io/library/shop:latest"]),
+        ("shop:1", ["shop:1"]),
+        ("rancher/thing:v1", ["docker.io/rancher/thing:v1"]),
+        (f"r.example/shop:1@sha256:{'ab' * 32}", [f"r.example/shop@sha256:{'ab' * 32}", "r.example/shop:1"]),
+    ],
+)
+def test_a_node_has_an_image_whatever_way_its_name_is_written(image: str, listed: list[str]) -> None:
+    nodes = [{"metadata": {"name": "n1"}, "status": {"images": [{"names": listed}, {"names": None}]}}]
+    view = SimpleNamespace(nodes=lambda: nodes)
+    assert AppView.nodes_with(view, image) == ["n1"]  # type: ignore[arg-type]
+    assert AppView.nodes_with(view, "r.example/other:1") == []  # type: ignore[arg-type]
 
 
 def test_image_that_is_elsewhere_is_told() -> None:

@@ -201,3 +201,22 @@ def test_exec_that_does_not_work_names_node_and_cause(said: str, words: str) -> 
     with pytest.raises(health.CheckError, match=words) as caught:
         check(Api(error=said)).exec_and_logs(pods, [])
     assert "node cp1" in str(caught.value)
+
+
+def test_tags_that_moved_are_told_and_nothing_when_nobody_can_say() -> None:
+    digests = [f"sha256:{letter * 64}" for letter in "ab"]
+    pods = []
+    for name, digest in zip(("cp1", "w1"), digests, strict=True):
+        one = pod(name, {}, phase="Running", containerStatuses=[{"name": "m", "imageID": f"r.example/a@{digest}"}])
+        one["metadata"]["namespace"] = "default"
+        one["spec"]["containers"] = [{"name": "m", "image": "r.example/a:1"}]
+        pods.append(one)
+    (finding,) = check(Api(pods=pods)).moved_tags()
+    assert finding["id"] == "image-tag-moved"
+    assert check(Api(pods=pods[:1])).moved_tags() == []
+
+    class Away(Api):
+        def items(self, *_: str, **__: Any) -> list[dict[str, Any]]:
+            raise KubectlError("connection refused")
+
+    assert check(Away()).moved_tags() == []

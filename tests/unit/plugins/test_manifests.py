@@ -96,6 +96,13 @@ spec:
     assert local_images(read(path)) == {"tool:1": f"{path}:8", "shop:1": f"{path}:10", "report:1": f"{path}:26"}
 
 
+def test_an_image_by_digest_is_none_of_this_machine(tmp_path: Path) -> None:
+    path = tmp_path / "pod.yml"
+    container = f"{{name: a, image: 'tool:1@sha256:{'ab' * 32}', imagePullPolicy: Never}}"
+    path.write_text(f"apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec: {{containers: [{container}]}}\n")
+    assert local_images(read(path)) == {}
+
+
 def test_equals() -> None:
     assert kubernetes_yaml.load("enum:\n- '!='\n- =\n- =~\n") == {"enum": ["!=", "=", "=~"]}
 

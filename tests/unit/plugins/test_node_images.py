@@ -133,3 +133,8 @@ def test_no_host_gives_an_image_on_where_that_is_turned_off(
     assert sent == in_line
     assert joined == (["w1"] if in_line == [True] else [])
     assert (result["sent"], result["relayed"]) == (["shop:1"], ["shop:1"] if in_line == [True] else [])
+
+
+def test_an_image_by_digest_is_not_packed_because_an_archive_keeps_no_digest(tmp_path: Path) -> None:
+    with pytest.raises(AnsibleActionFail, match="only a registry knows"):
+        LocalImage(f"shop:1@sha256:{'ab' * 32}", str(tmp_path))

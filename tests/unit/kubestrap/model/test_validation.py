@@ -435,6 +435,25 @@ def test_digest_of_a_manifest():
     assert "SHA-256" in only(inventory(cluster_metallb_manifest_sha256={"x.yaml": "abc"}))
 
 
+@pytest.mark.parametrize(
+    ("pins", "expected"),
+    [
+        ({"quay.io/metallb/speaker:v1": "sha256:abc"}, "sha256: and 64 digits"),
+        ({"quay.io/metallb/speaker:v1": "ab" * 32}, "sha256: and 64 digits"),
+        ({"quay.io/metallb/speaker": f"sha256:{'ab' * 32}"}, "with their tag"),
+        ({f"quay.io/a:1@sha256:{'ab' * 32}": f"sha256:{'ab' * 32}"}, "with their tag"),
+        ({"quay.io/A:1": f"sha256:{'ab' * 32}"}, "with their tag"),
+    ],
+)
+def test_digests_of_images_are_what_a_registry_would_take(pins, expected):
+    assert expected in only(inventory(cluster_image_digests=pins))
+
+
+def test_images_of_any_registry_can_be_named_by_digest():
+    names = ("busybox:1", "r.example:5000/a/b_c:v1-flannel1", "localhost:5000/a:1", "rancher/thing:v0.0.30")
+    assert texts(inventory(cluster_image_digests=dict.fromkeys(names, f"sha256:{'ab' * 32}"))) == []
+
+
 def test_defaults_keep_the_rules():
     declared = DECLARATION.variables
     assert texts(inventory(**{name: one.default for name, one in declared.items() if one.default is not None})) == []
