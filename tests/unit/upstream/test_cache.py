@@ -1,6 +1,7 @@
 """What was made is kept, what was not finished is not."""
 
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -36,7 +37,8 @@ def test_second_time_tells_how_long_the_first_took(tmp_path: pathlib.Path, capsy
     cache.product("thing", 1, lambda _: None)
     assert "last time" not in capsys.readouterr().err
     cache.product("thing", 2, lambda _: None)
-    assert "last time it took 0.0 s" in capsys.readouterr().err
+    # On a busy machine nothing takes its tenth of a second, too.
+    assert re.search(r"last time it took \d+\.\d s", capsys.readouterr().err)
 
 
 def test_lock_keeps_another_process_out(tmp_path: pathlib.Path) -> None:
