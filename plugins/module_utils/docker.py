@@ -129,26 +129,40 @@ def check_shapes(settings: dict[str, Any]) -> None:
             _check_shape(key, value)
 
 
-def merged(present: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+def merged(present: dict[str, Any], wanted: dict[str, Any], *, made_by_hand: bool = False) -> dict[str, Any]:
     """Return what daemon.json should hold: what it holds, what Kubernetes needs, and over both what the user wants.
 
     A list that is wanted replaces the one that is there; only mirrors are added, before those of others.
+
+    Args:
+        present: What it holds.
+        wanted: What the user wants.
+        made_by_hand: The host is a node that was made without us: with what it holds it works, and another setting
+            would stop all of its containers.
     """
     settings = dict(present)
-    options = [option for option in present.get("exec-opts", []) if not option.startswith(f"{CGROUP_DRIVER}=")]
-    settings["exec-opts"] = [*options, f"{CGROUP_DRIVER}=systemd"]
-    log_options = present.get("log-opts", {})
-    # Without a driver they are those of json-file, which is Docker's own choice.
-    if present.get("log-driver", LOG_DRIVER) != LOG_DRIVER:
-        # One that only another driver knows would keep containers from starting.
-        log_options = {key: value for key, value in log_options.items() if key in LOG_OPTIONS}
-    settings["log-driver"] = LOG_DRIVER
-    settings["log-opts"] = {**LOG_LIMITS, **log_options}
+    if not made_by_hand:
+        settings.update(_needed(present))
     settings = deep_merge(settings, wanted)
     if "registry-mirrors" in wanted:
         others = [one for one in present.get("registry-mirrors", []) if one not in wanted["registry-mirrors"]]
         settings["registry-mirrors"] = [*wanted["registry-mirrors"], *others]
     return settings
+
+
+def _needed(present: dict[str, Any]) -> dict[str, Any]:
+    """Return what Kubernetes needs: the driver of control groups, and logs that end."""
+    options = [option for option in present.get("exec-opts", []) if not option.startswith(f"{CGROUP_DRIVER}=")]
+    log_options = present.get("log-opts", {})
+    # Without a driver they are those of json-file, which is Docker's own choice.
+    if present.get("log-driver", LOG_DRIVER) != LOG_DRIVER:
+        # One that only another driver knows would keep containers from starting.
+        log_options = {key: value for key, value in log_options.items() if key in LOG_OPTIONS}
+    return {
+        "exec-opts": [*options, f"{CGROUP_DRIVER}=systemd"],
+        "log-driver": LOG_DRIVER,
+        "log-opts": {**LOG_LIMITS, **log_options},
+    }
 
 
 def without_withdrawn(present: dict[str, Any], before: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:

@@ -184,6 +184,11 @@ def described(node: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def made_by_hand() -> bool:
+    """Tell whether this host is a node that was made without us."""
+    return Path(KUBELET_CONF).exists() and not Path(OURS).exists()
+
+
 def look(*, is_control_plane: bool, api_ready: bool, default_port: int = 6443) -> Optional[dict[str, Any]]:
     """Return what this host says of its cluster; None when it is in none, or did not get to its end.
 

@@ -9,7 +9,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
-from ansible_collections.kubestrap.cluster.plugins.module_utils import advice, apt, containerd, systemd
+from ansible_collections.kubestrap.cluster.plugins.module_utils import (
+    advice,
+    apt,
+    containerd,
+    living_cluster,
+    systemd,
+)
 from ansible_collections.kubestrap.cluster.plugins.module_utils import docker as settings_of_docker
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
 from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import execute
@@ -87,7 +93,7 @@ def docker_settings(module: AnsibleModule, asked: dict[str, Any], proxy: Proxy) 
         yield Finding("docker-settings-invalid", str(error), f"Correct {settings_of_docker.DAEMON_JSON}.")
         return
     present = settings_of_docker.without_withdrawn(before, settings_of_docker.last_asked(), asked)
-    after = settings_of_docker.merged(present, asked)
+    after = settings_of_docker.merged(present, asked, made_by_hand=living_cluster.made_by_hand())
     yield from (
         Finding(*refusal) for refusal in settings_of_docker.refusals(after, settings_of_docker.command_line(module))
     )

@@ -136,6 +136,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils import (
     confidential,
     credentials,
     docker,
+    living_cluster,
     machine_findings,
     registry_trust,
     systemd,
@@ -320,7 +321,7 @@ class DockerRuntime:
         # Those of others, and those of the last run.
         confidential.keep(self.module, before, docker.last_asked())
         present = docker.without_withdrawn(before, docker.last_asked(), self.settings)
-        after = docker.merged(present, self.settings)
+        after = docker.merged(present, self.settings, made_by_hand=living_cluster.made_by_hand())
         for name, evidence, fix in docker.refusals(after, docker.command_line(self.module)):
             if name == docker.USERNS_REMAP:
                 # `check` stops here, unless somebody accepted it.

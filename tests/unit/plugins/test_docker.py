@@ -32,6 +32,12 @@ def test_settings_of_the_host_stay() -> None:
     assert settings["dns"] == ["1"]
 
 
+def test_node_made_by_hand_keeps_its_settings_but_for_what_is_asked() -> None:
+    for present in ({}, {"exec-opts": ["native.cgroupdriver=cgroupfs"], "log-driver": "journald"}):
+        assert docker.merged(present, {}, made_by_hand=True) == present
+        assert docker.merged(present, {"mtu": 1400}, made_by_hand=True) == {**present, "mtu": 1400}
+
+
 def test_what_breaks_kubernetes_is_replaced() -> None:
     present = {
         "exec-opts": ["native.cgroupdriver=cgroupfs"],
