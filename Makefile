@@ -15,11 +15,11 @@ help: ## Show this list
 
 .PHONY: demo
 demo: $(VENV)/.installed ## From nothing to a real cluster of two hosts on this machine with the example app answering
-	@$(BIN)/python -m tests.demo up
+	@$(BIN)/python -m tools.demo up
 
 .PHONY: demo-down
 demo-down: $(VENV)/.installed ## Remove the demo: hosts, volumes, networks, its kubeconfig context
-	@$(BIN)/python -m tests.demo down
+	@$(BIN)/python -m tools.demo down
 
 .PHONY: test
 test: lint ## Everything CI runs: lint, unit, content, integration, molecule, e2e
@@ -59,11 +59,11 @@ proof: $(VENV)/.installed ## Every e2e test, hours if need be; rewrites docs/pro
 
 .PHONY: bench
 bench: $(VENV)/.installed ## How long things take, as ratios, on fresh hosts: a script against `up`, more hosts, images
-	@$(BIN)/python -m tests.benchmarks
+	@$(BIN)/python -m tools.benchmarks
 
 .PHONY: docs
 docs: $(VENV)/.installed ## Write the generated pages (variables, commands, sample inventory)
-	$(BIN)/python -m tests.content.generate
+	$(BIN)/python -m tools.docs
 
 .PHONY: constraints
 constraints: $(VENV)/.installed ## Pin the newest versions that pyproject.toml allows

@@ -79,9 +79,9 @@ class Program:
 @pytest.fixture(scope="session")
 def upstream() -> Path:
     """Variables file of the running stand-in for the internet."""
-    subprocess.run([sys.executable, "-m", "tests.upstream", "up"], cwd=ROOT, check=True, stdout=sys.__stderr__)
+    subprocess.run([sys.executable, "-m", "tools.upstream", "up"], cwd=ROOT, check=True, stdout=sys.__stderr__)
     path = subprocess.run(
-        [sys.executable, "-m", "tests.upstream", "variables"], cwd=ROOT, check=True, capture_output=True, text=True
+        [sys.executable, "-m", "tools.upstream", "variables"], cwd=ROOT, check=True, capture_output=True, text=True
     )
     return Path(path.stdout.strip())
 

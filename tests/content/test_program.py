@@ -15,7 +15,7 @@ from kubestrap.adapters.environment import clean_environment
 from kubestrap.cli import parser
 from kubestrap.verbs import ALL
 
-from tests.content.generate import ADDRESSES, every_command, generated
+from tools.docs import ADDRESSES, every_command, generated
 
 ROOT = Path(__file__).parent.parent.parent
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))

@@ -1,6 +1,6 @@
 #!/bin/bash
 # One bare Debian host becomes a control plane (init) or a worker (join COMMAND...), as a person types it from the
-# documentation of Kubernetes. The environment says where things come from (see tests/benchmarks/by_hand.sh), and:
+# documentation of Kubernetes. The environment says where things come from (see tools/benchmarks/by_hand.sh), and:
 # RUNTIME (docker, containerd), HOLD (yes, no), PEOPLE who get a kubeconfig, POD_CIDR, NETWORK (flannel,
 # old-flannel: in kube-system, as its manifests were for years; bridge: no DaemonSet, only files and routes).
 set -euo pipefail

@@ -72,7 +72,7 @@ def measured(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 @pytest.fixture(scope="session")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Variables file that adds the example app; its image is in the Docker of this machine."""
-    subprocess.run([sys.executable, "-m", "tests.demo", "image"], cwd=ROOT, check=True, stdout=sys.__stderr__)
+    subprocess.run([sys.executable, "-m", "tools.demo", "image"], cwd=ROOT, check=True, stdout=sys.__stderr__)
     path = tmp_path_factory.mktemp("app") / "app.yml"
     path.write_text(yaml.safe_dump({"cluster_app_manifests": [str(APP / "k8s")]}))
     return path

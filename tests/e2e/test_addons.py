@@ -29,7 +29,7 @@ LOAD_SECONDS = 180
 @pytest.fixture(scope="module")
 def up(cluster: Hosts, program: Program, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
     """Run `up` with the add-ons given; the cluster is left as it was found."""
-    command = [sys.executable, "-m", "tests.upstream", "addons"]
+    command = [sys.executable, "-m", "tools.upstream", "addons"]
     path = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
     address = cluster.kubectl("get", "nodes", "-o", "jsonpath={.items[0].status.addresses[0].address}")
     network = address.rpartition(".")[0]

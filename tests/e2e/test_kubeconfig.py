@@ -35,7 +35,7 @@ x-mine: 12:30:10
 def kubectl() -> Path:
     """A kubectl for this machine."""
     found = subprocess.run(
-        [sys.executable, "-m", "tests.upstream", "kubectl"], cwd=ROOT, check=True, capture_output=True, text=True
+        [sys.executable, "-m", "tools.upstream", "kubectl"], cwd=ROOT, check=True, capture_output=True, text=True
     )
     return Path(found.stdout.strip())
 

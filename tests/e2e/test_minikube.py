@@ -29,7 +29,7 @@ MARKS = (
 def host(make_lab: Callable[..., Hosts], app: Path) -> Hosts:
     """A bare host in the group minikube."""
     printed = subprocess.run(
-        [sys.executable, "-m", "tests.upstream", "minikube"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "tools.upstream", "minikube"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
     ).stdout
     return make_lab("minikube", "--control-planes", "1", "--workers", "0", variables=[Path(printed.strip()), app])
 

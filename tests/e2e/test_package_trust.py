@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from tests.conftest import Hosts, Program
-from tests.upstream import packages, servers
-from tests.upstream.cache import Cache
+from tools.upstream import packages, servers
+from tools.upstream.cache import Cache
 
 MANAGED = "/srv/managed/daemon.json"
 KEY = "/etc/apt/keyrings/kubernetes.asc"

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from tests.conftest import Hosts, Program
-from tests.upstream import debian, servers
-from tests.upstream.cache import Cache
+from tools.upstream import debian, servers
+from tools.upstream.cache import Cache
 
 PROXY_LOGIN = ("operator", "pr0xy-w0rd-0815")
 REGISTRY_LOGIN = ("puller", "pull-w0rd-4711")

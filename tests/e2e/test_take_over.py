@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.benchmarks.by_hand import exports
 from tests.conftest import ROOT, Hosts, Program
+from tools.benchmarks.by_hand import exports
 
-BY_HAND = ROOT / "tests/benchmarks/by_hand.sh"
+BY_HAND = ROOT / "tools/benchmarks/by_hand.sh"
 TYPED = Path(__file__).with_name("by_hand_typed.sh")
 PORT = 30800
 # An app of the images that are there: CoreDNS answers on its health port.

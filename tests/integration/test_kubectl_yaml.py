@@ -18,8 +18,8 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.kubernetes_yaml 
 
 from tests.conftest import ROOT
 from tests.unit.plugins.test_kubernetes_yaml import DOCUMENTS, KEYS, SCALARS, TEXTS
-from tests.upstream import recipes
-from tests.upstream.golang import Go
+from tools.upstream import recipes
+from tools.upstream.golang import Go
 
 pytestmark = pytest.mark.proof
 
@@ -39,7 +39,7 @@ MARK = "kubestrap-judge"
 def kubectl() -> str:
     """A kubectl of the version that clusters get."""
     found = subprocess.run(
-        [sys.executable, "-m", "tests.upstream", "kubectl"], cwd=ROOT, check=True, capture_output=True
+        [sys.executable, "-m", "tools.upstream", "kubectl"], cwd=ROOT, check=True, capture_output=True
     )
     return found.stdout.decode().strip()
 

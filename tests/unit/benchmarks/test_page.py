@@ -1,4 +1,4 @@
-from tests.benchmarks.page import MARK, merged, section
+from tools.benchmarks.page import MARK, merged, section
 
 PAGE = f"# Benchmarks\n\nWhy.\n\n{MARK}\n## Three hosts\n\nold\n\n## One more worker\n\nstays\n"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.demo.kubeconfig import options, remove
+from tools.demo.kubeconfig import options, remove
 
 MARK = [{"name": "kubestrap", "extension": {"host": "0123"}}]
 with_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs a kubectl")

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.upstream.cache import Cache
+from tools.upstream.cache import Cache
 
 
 def test_product_is_made_once_per_recipe(tmp_path: pathlib.Path) -> None:
@@ -44,7 +44,7 @@ def test_second_time_tells_how_long_the_first_took(tmp_path: pathlib.Path, capsy
 def test_lock_keeps_another_process_out(tmp_path: pathlib.Path) -> None:
     code = f"""
 import pathlib
-from tests.upstream.cache import Cache
+from tools.upstream.cache import Cache
 with Cache(pathlib.Path({str(tmp_path)!r})).lock():
     print(pathlib.Path({str(tmp_path / "word")!r}).read_text())
 """

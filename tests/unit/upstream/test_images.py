@@ -7,9 +7,9 @@ import tarfile
 
 import pytest
 
-from tests.upstream import images
-from tests.upstream.cache import Cache
-from tests.upstream.recipes import Image
+from tools.upstream import images
+from tools.upstream.cache import Cache
+from tools.upstream.recipes import Image
 
 IMAGE = Image(names=("thing:1", "group/thing:1"), files={"usr/bin/thing": "thing"}, entrypoint=("/usr/bin/thing",))
 

@@ -2,7 +2,7 @@
 
 import pathlib
 
-from tests.upstream import golang, minikube, recipes
+from tools.upstream import golang, minikube, recipes
 
 BUILDS = (
     recipes.CLUSTER,

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from tests.upstream import servers, tools
-from tests.upstream.cache import Cache
+from tools.upstream import servers, tools
+from tools.upstream.cache import Cache
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_file_server_starts_is_found_again_and_ends(cache: Cache, tmp_path: path
 def test_a_command_that_leaves_a_server_running_ends_without_a_word(cache: Cache, tmp_path: pathlib.Path) -> None:
     (tmp_path / "file").write_text("text")
     script = (
-        "import pathlib, sys; from tests.upstream import cache, servers; here = pathlib.Path(sys.argv[1]); "
+        "import pathlib, sys; from tools.upstream import cache, servers; here = pathlib.Path(sys.argv[1]); "
         'servers.ensure_files(cache.Cache(here / "cache"), here, "/file", "127.0.0.1")'
     )
     try:

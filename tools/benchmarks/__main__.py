@@ -1,4 +1,4 @@
-"""The command: `python -m tests.benchmarks`."""
+"""The command: `python -m tools.benchmarks`."""
 
 import argparse
 import pathlib
@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 
 from kubestrap.errors import KubestrapError
 
-from tests.benchmarks.by_hand import by_hand
-from tests.benchmarks.hosts import ROOT, Bench, BenchmarkError
-from tests.benchmarks.page import merged, section
-from tests.benchmarks.shapes import image_push, one_more_worker, three_hosts
+from tools.benchmarks.by_hand import by_hand
+from tools.benchmarks.hosts import ROOT, Bench, BenchmarkError
+from tools.benchmarks.page import merged, section
+from tools.benchmarks.shapes import image_push, one_more_worker, three_hosts
 
-_UPSTREAM = [sys.executable, "-m", "tests.upstream"]
+_UPSTREAM = [sys.executable, "-m", "tools.upstream"]
 MEASUREMENTS: dict[str, tuple[str, Callable[[Bench, int], list[str]]]] = {
     "by-hand": ("One host, against a script", by_hand),
     "three-hosts": ("Three hosts", three_hosts),
@@ -42,7 +42,7 @@ def run(names: Sequence[str], rounds: int, page: pathlib.Path | None) -> None:
 
 def main() -> int:
     """Run the command line; its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(MEASUREMENTS)} (default: all)")
     parser.add_argument("-n", "--rounds", type=int, default=2, help="how often each is run (default: %(default)s)")
     parser.add_argument("--write", type=pathlib.Path, metavar="FILE", help="put the results into this page as well")

@@ -21,9 +21,9 @@ from collections.abc import Callable
 
 from kubestrap.lab import engine
 
-from tests.upstream import debian
-from tests.upstream.cache import Cache
-from tests.upstream.tools import UpstreamError, run, say
+from tools.upstream import debian
+from tools.upstream.cache import Cache
+from tools.upstream.tools import UpstreamError, run, say
 
 _REGISTRY_PORT = 15443
 _PRIVATE_REGISTRY_PORT = 15543

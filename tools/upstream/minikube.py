@@ -1,8 +1,8 @@
-"""Minikube and the Kubernetes it starts by itself: built for `tests.upstream minikube` only, for it takes long."""
+"""Minikube and the Kubernetes it starts by itself: built for `tools.upstream minikube` only, for it takes long."""
 
 import dataclasses
 
-from tests.upstream.recipes import (
+from tools.upstream.recipes import (
     CLUSTER,
     CONTROL_PLANE_PROGRAMS,
     HERE,

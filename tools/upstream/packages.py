@@ -7,9 +7,9 @@ import os
 import pathlib
 import shutil
 
-from tests.upstream.cache import Cache
-from tests.upstream.recipes import ARCHITECTURE, MINOR, PACKAGES, DebianPackage
-from tests.upstream.tools import run
+from tools.upstream.cache import Cache
+from tools.upstream.recipes import ARCHITECTURE, MINOR, PACKAGES, DebianPackage
+from tools.upstream.tools import run
 
 
 def signing_key(cache: Cache) -> pathlib.Path:

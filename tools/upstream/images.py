@@ -11,8 +11,8 @@ import pathlib
 import tarfile
 import tempfile
 
-from tests.upstream.cache import Cache
-from tests.upstream.recipes import ARCHITECTURE, KUBERNETES_DATE, Image
+from tools.upstream.cache import Cache
+from tools.upstream.recipes import ARCHITECTURE, KUBERNETES_DATE, Image
 
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG = "application/vnd.oci.image.config.v1+json"

@@ -1,4 +1,4 @@
-"""Writes the pages and files that say what the code already says: `python -m tests.content.generate`."""
+"""Writes the pages and files that say what the code already says: `python -m tools.docs`."""
 
 import argparse
 import os
@@ -15,7 +15,7 @@ from kubestrap.model.exit_code import ExitCode
 from kubestrap.model.variables import Variable
 from kubestrap.verbs import ALL
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parents[1]
 ADDRESSES = ("_url", "_registry", "_repository", "_mirror")
 
 

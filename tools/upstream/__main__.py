@@ -1,4 +1,4 @@
-"""The command: `python -m tests.upstream up`."""
+"""The command: `python -m tools.upstream up`."""
 
 import argparse
 import concurrent.futures
@@ -13,10 +13,10 @@ from collections.abc import Mapping
 import yaml
 from kubestrap.errors import KubestrapError
 
-from tests.upstream import debian, images, minikube, packages, recipes, servers
-from tests.upstream.cache import Cache
-from tests.upstream.golang import Go
-from tests.upstream.tools import UpstreamError, end_running, need, say
+from tools.upstream import debian, images, minikube, packages, recipes, servers
+from tools.upstream.cache import Cache
+from tools.upstream.golang import Go
+from tools.upstream.tools import UpstreamError, end_running, need, say
 
 _CRI_DOCKERD_ARCHIVE = f"cri-dockerd-{recipes.CRI_DOCKERD.removeprefix('v')}.{recipes.ARCHITECTURE}.tgz"
 _FLANNEL_MANIFEST = "kube-flannel.yml"
@@ -110,7 +110,7 @@ def _addon_variables(cache: Cache) -> pathlib.Path:
 def _write_variables(path: pathlib.Path, command: str, variables: Mapping[str, object]) -> pathlib.Path:
     unfinished = path.with_name(f".{path.name}")
     # JSON is YAML.
-    unfinished.write_text(f"# Written by `python -m tests.upstream {command}`\n{json.dumps(variables, indent=2)}\n")
+    unfinished.write_text(f"# Written by `python -m tools.upstream {command}`\n{json.dumps(variables, indent=2)}\n")
     unfinished.rename(path)
     return path
 
@@ -226,7 +226,7 @@ def status(cache: Cache) -> bool:
 
 def _existing(path: pathlib.Path) -> pathlib.Path:
     if not path.exists():
-        raise UpstreamError(f"{path} does not exist yet. Make it with: python -m tests.upstream up")
+        raise UpstreamError(f"{path} does not exist yet. Make it with: python -m tools.upstream up")
     return path
 
 
@@ -270,7 +270,7 @@ def _run(command: str, cache: Cache) -> int:
 
 def main() -> int:
     """Run the command line; its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tests.upstream", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.upstream", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in _COMMANDS.items():
         commands.add_parser(name, help=text, description=text)

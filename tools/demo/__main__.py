@@ -1,4 +1,4 @@
-"""The command: `python -m tests.demo up`."""
+"""The command: `python -m tools.demo up`."""
 
 import argparse
 import contextlib
@@ -19,16 +19,16 @@ from collections.abc import Iterator
 from kubestrap.errors import KubestrapError
 from kubestrap.lab import engine, hosts, image, machine
 
-from tests.demo import app_image, kubeconfig
-from tests.upstream.cache import Cache
-from tests.upstream.tools import UpstreamError, run, say, timing
+from tools.demo import app_image, kubeconfig
+from tools.upstream.cache import Cache
+from tools.upstream.tools import UpstreamError, run, say, timing
 
 ROOT = pathlib.Path(__file__).parents[2]
 NAME = "demo"
 INVENTORY = pathlib.Path(".kubestrap/labs") / NAME / "inventory.yml"
 _SYSTEM = "debian-13"
 _KUBESTRAP = [sys.executable, "-m", "kubestrap"]
-_UPSTREAM = [sys.executable, "-m", "tests.upstream"]
+_UPSTREAM = [sys.executable, "-m", "tools.upstream"]
 
 # Program to Debian package.
 _NEEDED = {
@@ -159,7 +159,7 @@ def _install_programs() -> None:
 
 def _prepare(base_image: str | None) -> pathlib.Path:
     """Make all that can be made side by side; the path of the mirror's variables file."""
-    own = [sys.executable, "-m", "tests.demo", "image", *(["--base-image", base_image] if base_image else [])]
+    own = [sys.executable, "-m", "tools.demo", "image", *(["--base-image", base_image] if base_image else [])]
     with contextlib.ExitStack() as stack:
         mirror = stack.enter_context(_running([*_UPSTREAM, "up"]))
         app = stack.enter_context(_running(own))
@@ -236,7 +236,7 @@ Remove it all: make demo-down""")
 
 def main() -> int:
     """Run the command line; its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tests.demo", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.demo", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, help_text in {
         "up": "bring the demo up and print the app's address",

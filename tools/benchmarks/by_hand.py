@@ -8,8 +8,8 @@ import time
 import yaml
 from kubestrap.lab import labs
 
-from tests.benchmarks.hosts import ROOT, Bench, BenchmarkError, Run, busy, times
-from tests.upstream.tools import say
+from tools.benchmarks.hosts import ROOT, Bench, BenchmarkError, Run, busy, times
+from tools.upstream.tools import say
 
 _SCRIPT = pathlib.Path(__file__).with_name("by_hand.sh")
 

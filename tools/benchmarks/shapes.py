@@ -3,8 +3,8 @@
 import subprocess
 from collections.abc import Sequence
 
-from tests.benchmarks.hosts import Bench, Run, times
-from tests.upstream.tools import say
+from tools.benchmarks.hosts import Bench, Run, times
+from tools.upstream.tools import say
 
 _FEW, _MANY = 1, 8
 _IMAGE = "kubestrap-bench:300mb"

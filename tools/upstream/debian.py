@@ -3,9 +3,9 @@
 import pathlib
 import shutil
 
-from tests.upstream.cache import Cache
-from tests.upstream.recipes import ARCHITECTURE, USERLAND_PACKAGES
-from tests.upstream.tools import UpstreamError, run
+from tools.upstream.cache import Cache
+from tools.upstream.recipes import ARCHITECTURE, USERLAND_PACKAGES
+from tools.upstream.tools import UpstreamError, run
 
 REGISTRY_PROGRAM = "docker-registry/usr/bin/docker-registry"
 USERLAND = "userland"

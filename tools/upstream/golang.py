@@ -7,9 +7,9 @@ import pathlib
 import re
 import shutil
 
-from tests.upstream.cache import Cache
-from tests.upstream.recipes import GoBuild
-from tests.upstream.tools import UpstreamError, need, run, say
+from tools.upstream.cache import Cache
+from tools.upstream.recipes import GoBuild
+from tools.upstream.tools import UpstreamError, need, run, say
 
 _NEEDED = (1, 26)
 _ENVIRONMENT = {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=mod", "GOWORK": "off"}

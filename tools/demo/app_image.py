@@ -5,9 +5,9 @@ import pathlib
 import shutil
 import subprocess
 
-from tests.upstream import debian
-from tests.upstream.cache import Cache
-from tests.upstream.tools import run, say
+from tools.upstream import debian
+from tools.upstream.cache import Cache
+from tools.upstream.tools import run, say
 
 APP = pathlib.Path(__file__).parents[2] / "examples/springboot-kotlin-app"
 NAME = "springboot-kotlin-app:latest"
