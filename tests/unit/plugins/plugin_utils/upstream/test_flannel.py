@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from ansible_collections.kubestrap.cluster.plugins.action.flannel_manifest import fit
+from ansible_collections.kubestrap.cluster.plugins.plugin_utils.upstream.flannel import fit
+from ansible_collections.kubestrap.cluster.plugins.plugin_utils.upstream.manifest import Wishes
 
 
 def manifest() -> list[dict[str, Any]]:
@@ -18,9 +19,7 @@ def manifest() -> list[dict[str, Any]]:
 
 
 def test_addresses_images_and_interface_are_ours_and_the_rest_is_flannels() -> None:
-    config, daemonset = fit(
-        manifest(), pod_cidr="10.50.0.0/16", image_registry="mirror.example:5000/flannel-io/", image_digests={}
-    )
+    config, daemonset = fit(manifest(), Wishes("mirror.example:5000/flannel-io/", {}, "10.50.0.0/16"))
     network = json.loads(config["data"]["net-conf.json"])
     assert network == {"Network": "10.50.0.0/16", "Backend": {"Type": "vxlan"}}
     pod = daemonset["spec"]["template"]["spec"]
@@ -31,9 +30,7 @@ def test_addresses_images_and_interface_are_ours_and_the_rest_is_flannels() -> N
 
 
 def test_flannel_knows_the_api_without_kube_proxy() -> None:
-    fitted = fit(
-        manifest(), pod_cidr="10.50.0.0/16", image_registry="r", api_endpoint="[fd00::1]:6443", image_digests={}
-    )
+    fitted = fit(manifest(), Wishes("r", {}, "10.50.0.0/16", "[fd00::1]:6443"))
     environment = fitted[1]["spec"]["template"]["spec"]["containers"][0]["env"]
     assert {"name": "KUBERNETES_SERVICE_HOST", "value": "fd00::1"} in environment
     assert {"name": "KUBERNETES_SERVICE_PORT", "value": "6443"} in environment
@@ -42,7 +39,7 @@ def test_flannel_knows_the_api_without_kube_proxy() -> None:
 def test_images_have_the_digests_that_are_demanded_of_them() -> None:
     digest = "sha256:" + "ab" * 32
     digests = {"mirror.example/flannel:v1": digest, "ghcr.io/flannel-io/flannel:v1": "sha256:" + "cd" * 32}
-    _, daemonset = fit(manifest(), pod_cidr="10.50.0.0/16", image_registry="mirror.example", image_digests=digests)
+    _, daemonset = fit(manifest(), Wishes("mirror.example", digests, "10.50.0.0/16"))
     pod = daemonset["spec"]["template"]["spec"]
     assert pod["containers"][0]["image"] == f"mirror.example/flannel:v1@{digest}"
     assert pod["initContainers"][0]["image"] == "example.org/own:1"
