@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Optional
 
 from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import TIMED_OUT, execute, last_lines, run
+from ansible_collections.kubestrap.cluster.plugins.module_utils.ledger import Before
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -304,6 +305,7 @@ def add(changes: Changes, missing: Sequence[str]) -> None:
             lambda: install(changes.module, missing),
             before="not installed\n",
             after="installed\n",
+            was=[Before("packages", name, None) for name in missing],
         )
 
 

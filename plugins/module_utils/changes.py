@@ -14,8 +14,10 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from ansible_collections.kubestrap.cluster.plugins.module_utils import ledger
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from ansible.module_utils.basic import AnsibleModule
 
@@ -87,6 +89,7 @@ class Changes:
         hidden = "(secret)\n" if secret else None
         self.note(path, before=hidden if before is not None and hidden else before or "", after=hidden or content)
         if not self.module.check_mode:
+            self._remember([ledger.of_file(path, merged=keep)])
             write_atomically(path, content, mode=mode, owner=owner)
         return True
 
@@ -100,14 +103,43 @@ class Changes:
             if target.is_dir() and not target.is_symlink():
                 shutil.rmtree(path)
             else:
+                if target.is_file():
+                    self._remember([ledger.of_file(path)])
                 target.unlink()
         return True
 
-    def act(self, what: str, action: Callable[[], object], *, before: str = "", after: str = "done\n") -> None:
-        """Do something that is no file: the caller has already seen that it is needed."""
+    def act(
+        self,
+        what: str,
+        action: Callable[[], object],
+        *,
+        before: str = "",
+        after: str = "done\n",
+        was: Iterable[ledger.Before] = (),
+    ) -> None:
+        """Do something that is no file: the caller has already seen that it is needed.
+
+        Args:
+            what: What is changed, as people are shown it.
+            action: Changes it.
+            before: What it is now, as people are shown it.
+            after: What it will be, the same.
+            was: What it is now, for who takes it back later. Nothing of it is promised to come back without.
+        """
         self.note(what, before=before, after=after)
         if not self.module.check_mode:
+            self._remember(was)
             action()
+
+    def _remember(self, was: Iterable[ledger.Before]) -> None:
+        try:
+            for one in was:
+                ledger.remember(one)
+        except OSError as error:
+            self.module.fail_json(
+                msg=f"Cannot write down in {ledger.PATH} what is there now: {error.strerror or error}. Nothing was "
+                "changed. Is the file system read-only (`findmnt`), or full (`df`)?"
+            )
 
     def note(self, what: str, *, before: str, after: str) -> None:
         """Add one entry to the diff."""

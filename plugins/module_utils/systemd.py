@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text, write_atomically
 from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import execute, last_lines, run
+from ansible_collections.kubestrap.cluster.plugins.module_utils.ledger import Before
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -115,13 +116,25 @@ def enable(changes: Changes, name: str, unit: dict[str, str]) -> None:
             lambda: run(changes.module, command, purpose=f"enable {name}"),
             before="disabled\n",
             after="enabled\n",
+            was=[before(name, unit)],
         )
 
 
 def start(changes: Changes, name: str, unit: dict[str, str]) -> None:
     """Start a unit that is not running."""
     if unit.get("ActiveState") != "active":
-        changes.act(name, lambda: _start(changes.module, "start", name), before="stopped\n", after="running\n")
+        changes.act(
+            name,
+            lambda: _start(changes.module, "start", name),
+            before="stopped\n",
+            after="running\n",
+            was=[before(name, unit)],
+        )
+
+
+def before(name: str, unit: dict[str, str]) -> Before:
+    """Return what a unit is now, for who takes a change of it back."""
+    return Before("unit", name, {key: unit.get(key, "") for key in ("UnitFileState", "ActiveState")})
 
 
 def restart(changes: Changes, name: str, *, verb: str = "restart", reason: str) -> None:

@@ -151,6 +151,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import 
 from ansible_collections.kubestrap.cluster.plugins.module_utils.docker import DAEMON_JSON, LAST_ASKED
 from ansible_collections.kubestrap.cluster.plugins.module_utils.download import DownloadError, architecture, fetch
 from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose
+from ansible_collections.kubestrap.cluster.plugins.module_utils.ledger import Before
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import ARGUMENT as PROXY_ARGUMENT
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import ENVIRONMENT as PROXY_ENVIRONMENT
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import Proxy, drop_in
@@ -404,7 +405,8 @@ class DockerRuntime:
     def _cri_dockerd(self, binary: Path, content: bytes, *, in_place: bool) -> None:
         if not in_place:
             before = "damaged, or of unknown origin\n" if binary.exists() else "not there\n"
-            self.changes.act(str(binary), lambda: _place(binary, content), before=before, after="in place\n")
+            was = [] if binary.exists() else [Before("program", str(binary), None)]
+            self.changes.act(str(binary), lambda: _place(binary, content), before=before, after="in place\n", was=was)
         unit = SERVICE_UNIT.format(
             binary=binary,
             cni_conf_dir=self.asked["cni_conf_dir"],
@@ -478,6 +480,7 @@ class DockerRuntime:
                     partial(run, self.module, command, purpose="stop another cri-dockerd"),
                     before="runs cri-dockerd\n",
                     after="stopped and disabled: cri-docker.service runs it\n",
+                    was=[systemd.before(name, unit)],
                 )
 
     def _restart(self, reason: str) -> None:

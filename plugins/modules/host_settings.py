@@ -60,6 +60,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, syst
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes, read_text
 from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import run
 from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose, in_container
+from ansible_collections.kubestrap.cluster.plugins.module_utils.ledger import Before
 from ansible_collections.kubestrap.cluster.plugins.module_utils.machine_findings import SYSCTL_FILE
 
 MODULES_FILE = "/etc/modules-load.d/kubestrap.conf"
@@ -129,6 +130,7 @@ class HostSettings:
                 ),
                 before="not loaded\n",
                 after="loaded\n",
+                was=[Before("kernel module", name, None)],
             )
 
     def _sysctls(self) -> None:
@@ -152,6 +154,7 @@ class HostSettings:
                     partial(self._write_sysctl, path, value),
                     before=f"{present}\n",
                     after=f"{value}\n",
+                    was=[Before("sysctl", name, present)],
                 )
 
     def _write_sysctl(self, path: Path, value: str) -> None:
@@ -182,6 +185,7 @@ class HostSettings:
                     partial(run, self.module, command, purpose="keep swap off after a reboot"),
                     before="starts\n",
                     after="masked\n",
+                    was=[systemd.before(name, unit)],
                 )
         # The kernel writes a blank in a name as \040.
         areas = [
@@ -196,6 +200,7 @@ class HostSettings:
                 ),
                 before="on\n",
                 after="off\n",
+                was=[Before("swap", area, "on")],
             )
 
 

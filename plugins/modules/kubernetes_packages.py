@@ -91,6 +91,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils import (
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes, read_text
 from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import run
 from ansible_collections.kubestrap.cluster.plugins.module_utils.images import reference
+from ansible_collections.kubestrap.cluster.plugins.module_utils.ledger import Before, of_file
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import ARGUMENT as PROXY_ARGUMENT
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import Proxy
 from ansible_collections.kubestrap.cluster.plugins.module_utils.repository import (
@@ -180,6 +181,10 @@ class KubernetesPackages:
                 lambda: self._install(missing, url),
                 before="".join(f"{name} {self.installed[name].version}\n" for name in wrong),
                 after=f"{self.wanted}\n",
+                was=[
+                    Before("packages", name, self.installed[name].version if name in self.installed else None)
+                    for name in missing
+                ],
             )
         self._hold()
         self.changes.file(
@@ -229,7 +234,11 @@ class KubernetesPackages:
                 # apt passes over this ending without a word.
                 aside = path.with_name(f"{path.name}.{time.strftime('%Y%m%dT%H%M%S')}.disabled")
                 self.changes.act(
-                    str(path), partial(path.rename, aside), before="read by apt\n", after=f"moved to {aside}\n"
+                    str(path),
+                    partial(path.rename, aside),
+                    before="read by apt\n",
+                    after=f"moved to {aside}\n",
+                    was=[of_file(str(path))],
                 )
             elif kept != text:
                 self.changes.file(str(path), kept, keep=True)
@@ -259,6 +268,7 @@ class KubernetesPackages:
                 lambda: run(self.module, ["dpkg", "--set-selections"], purpose="hold packages", stdin=selections),
                 before="upgraded with the system\n",
                 after="held\n",
+                was=[Before("hold", name, None) for name in loose],
             )
 
 

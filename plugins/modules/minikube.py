@@ -100,6 +100,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.download import 
 from ansible_collections.kubestrap.cluster.plugins.module_utils.homes import HomeError, as_user
 from ansible_collections.kubestrap.cluster.plugins.module_utils.images import Content, content
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import ADMIN_KUBECONFIG
+from ansible_collections.kubestrap.cluster.plugins.module_utils.ledger import Before
 from ansible_collections.kubestrap.cluster.plugins.module_utils.repository import add_repository, refresh_repository
 
 if TYPE_CHECKING:
@@ -366,13 +367,17 @@ class Minikube:
                 lambda: run(self.module, command, purpose=f"add {self.user.pw_name} to the group docker"),
                 before="no\n",
                 after="yes\n",
+                was=[Before("group member", f"docker {self.user.pw_name}", None)],
             )
 
     def _program(self, digest: str) -> None:
         binary = HOME / digest[:16] / "minikube"
         if sha256_of(binary) != digest:
             before = "damaged\n" if binary.exists() else "not there\n"
-            self.changes.act(str(binary), lambda: self._place(binary, digest), before=before, after="in place\n")
+            was = [] if binary.exists() else [Before("program", str(binary), None)]
+            self.changes.act(
+                str(binary), lambda: self._place(binary, digest), before=before, after="in place\n", was=was
+            )
         self._link(PROGRAM, binary)
 
     def _place(self, binary: Path, digest: str) -> None:
@@ -388,7 +393,8 @@ class Minikube:
     def _link(self, link: Path, target: Path) -> None:
         before = str(link.readlink()) if link.is_symlink() else ""
         if before != str(target):
-            self.changes.act(str(link), lambda: _point(link, target), before=before, after=f"{target}\n")
+            was = [Before("link", str(link), before or None)]
+            self.changes.act(str(link), lambda: _point(link, target), before=before, after=f"{target}\n", was=was)
 
     def _is_ours(self, link: Path, home: Optional[Path]) -> bool:
         """Tell whether a link leads into a directory of ours; without one, to what minikube fetched."""

@@ -1,8 +1,8 @@
 """What a playbook run reports, as plain values."""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -59,6 +59,15 @@ class TaskStarted:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that was changed, or would be; secrets are hidden by who changed it."""
+
+    what: str
+    before: str
+    after: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFinished:
     """A task ended on a host; times are seconds since 1970."""
@@ -75,6 +84,7 @@ class TaskFinished:
     app: App | None = None
     kubectl: str = ""
     """The words that begin a kubectl command for the cluster, as the person can type it."""
+    changes: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +139,9 @@ _NO_WAY_IN = {
         "ansible_ssh_password_mechanism (ssh takes the password without it), or install sshpass"
     ),
 }
+
+# Characters of a file or object that an event shows.
+_MOST = 20_000
 
 # They only name what comes next, which tells itself.
 _INCLUDES = ("ansible.builtin.include_role", "ansible.builtin.include_tasks")
@@ -193,6 +206,7 @@ def _finished(outcome: Outcome, raw: Mapping[str, Any], data: Mapping[str, Any])
         app=_app(result["app"]) if isinstance(result.get("app"), Mapping) else None,
         # From the plugin that runs here: what is printed to be typed is never what a host says.
         kubectl=str(result.get("kubectl") or "") if data.get("task_action") == _KUBECONFIG else "",
+        changes=tuple(_changes(result.get("diff"))) if outcome == "changed" else (),
     )
 
 
@@ -238,6 +252,17 @@ def _finding(item: Any) -> Finding:
     return Finding(
         id=str(item["id"]), severity=severity, evidence=str(item.get("evidence", "")), fix=str(item.get("fix", ""))
     )
+
+
+def _changes(diffs: Any) -> Iterator[Change]:
+    for diff in _items(diffs):
+        if isinstance(diff, Mapping) and (what := diff.get("after_header") or diff.get("before_header")):
+            yield Change(str(what), _shortened(diff.get("before")), _shortened(diff.get("after")))
+
+
+def _shortened(text: Any) -> str:
+    text = str(text or "")
+    return text if len(text) <= _MOST else f"{text[:_MOST]}\n({len(text) - _MOST} more characters)\n"
 
 
 def _node(item: Mapping[str, Any]) -> Node:
@@ -298,6 +323,7 @@ def event_data(event: Event) -> dict[str, Any] | None:
                 "outcome": event.outcome,
                 "seconds": round(event.ended - event.started, 3),
                 "message": event.message,
+                "changes": [asdict(change) for change in event.changes],
             }
         case Progress():
             return {"event": "progress", "host": event.host, "text": event.text}

@@ -16,6 +16,16 @@ def test_changed_task():
     assert event.ended - event.started == 2.0
 
 
+def test_what_a_step_changed_is_in_its_event():
+    long = "x" * 30_000
+    diff = [{"before_header": "/a", "after_header": "/a", "before": "1", "after": long}, "strange", {"before": "x"}]
+    event = parse_event(raw("runner_on_ok", res={"changed": True, "diff": diff}))
+    (change,) = event_data(event)["changes"]
+    assert (change["what"], change["before"]) == ("/a", "1")
+    assert change["after"].endswith("(10000 more characters)\n")
+    assert event_data(parse_event(raw("runner_on_ok", res={"diff": diff})))["changes"] == []
+
+
 def test_hidden_result_is_not_a_failure():
     assert parse_event(raw("runner_on_ok", res={"censored": "hidden"})).outcome == "ok"
     assert "hidden" in parse_event(raw("runner_on_failed", res={"censored": "x"})).message
