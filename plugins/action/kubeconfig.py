@@ -16,6 +16,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.kubestrap.cluster.plugins.module_utils import kubeconfig
 from ansible_collections.kubestrap.cluster.plugins.module_utils.homes import HomeError, as_user, owner_of
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubeconfig import Admin, Converged, KubeconfigError
+from ansible_collections.kubestrap.cluster.plugins.plugin_utils.unseen import unseen
 
 DEFAULT = "~/.kube/config"
 
@@ -90,11 +91,8 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         arguments = self._task.args
         # At high verbosity the connection prints what a module returns.
-        before, self._play_context.no_log = self._play_context.no_log, True
-        try:
+        with unseen(self):
             result: dict[str, Any] = self._execute_module(module_args=dict(arguments), task_vars=task_vars)
-        finally:
-            self._play_context.no_log = before
         admin = result.pop("admin", None)
         # What is printed to be typed is never what a host says.
         result.pop("kubectl", None)

@@ -11,6 +11,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.kubestrap.cluster.plugins.module_utils.manifests import ManifestError, files, read
+from ansible_collections.kubestrap.cluster.plugins.plugin_utils.unseen import unseen
 
 
 class ActionModule(ActionBase):
@@ -33,12 +34,9 @@ class ActionModule(ActionBase):
                 raise AnsibleActionFail(f"The manifests hold no Kubernetes object: {', '.join(map(str, paths))}.")
             arguments.update(objects=[one.obj for one in found], sources=[one.source for one in found])
         # At high verbosity the connection prints what a module returns.
-        before, self._play_context.no_log = self._play_context.no_log, True
-        try:
+        with unseen(self):
             result: dict[str, Any] = self._execute_module(
                 module_args=arguments, task_vars={**(task_vars or {}), "ansible_no_target_syslog": True}
             )
-        finally:
-            self._play_context.no_log = before
         result.pop("invocation", None)
         return result
