@@ -42,6 +42,11 @@ class Result:
         """The last of them."""
         return self.events[-1]
 
+    @property
+    def changes(self) -> list[str]:
+        """What changed something, as `host: task`."""
+        return [f"{one['host']}: {one['task']}" for one in self.events if one.get("outcome") == "changed"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Program:

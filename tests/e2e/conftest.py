@@ -103,7 +103,7 @@ def prove(program: Program) -> Callable[..., dict[str, Any]]:
         options = options or ("-i", hosts.inventory)
         first = operator.run("up", *options, "--output", "json")
         again = operator.run("up", *options, "--output", "json")
-        assert again.summary["changed"] == 0, f"a second up changed something: {again.summary}"
+        assert again.summary["changed"] == 0, f"a second up changed something: {again.changes}, {again.summary}"
         system, version = hosts.sh("cp1", '. /etc/os-release; echo "$NAME $VERSION_ID"').rsplit(maxsplit=1)
         RECORD.cells.append(
             Cell(

@@ -23,6 +23,7 @@ CLAIMS = {
         "several addresses per host",
         "bastion, sudo with a password, other SSH port",
         "a login that takes long",
+        "an SSH password and no key",
         "proxy and mirrors",
         "minikube",
         "two operators",
@@ -47,6 +48,7 @@ CLAIMS = {
         "custom kinds with their definitions",
         "an autoscaler's replicas",
         "a Secret of the app's manifests",
+        "logins, tokens, passwords",
     ),
     "What is yours stays": (
         "kubeconfig: another cluster's entries",

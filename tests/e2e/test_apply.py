@@ -111,6 +111,54 @@ def test_objects_exported_with_kubectl_get(cluster: Hosts, deploy: Callable[...,
     assert deploy(exported).summary["changed"] > 0
 
 
+def unchangeable(value: str) -> list[dict[str, Any]]:
+    """Objects of which the API takes no other value; they run nothing."""
+    labels = {"app": value}
+    container = {"name": "web", "image": IMAGE, "env": [{"name": "PASSWORD", "value": f"hidden-{value}"}]}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+    claim = {"storageClassName": value, "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    head = {"metadata": {"name": "stays"}}
+    job = {"suspend": True, "template": {"spec": {**template["spec"], "restartPolicy": "Never"}}}
+    many = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}
+    same = {"selector": {"matchLabels": {"app": "a"}}, "template": {**template, "metadata": {"labels": {"app": "a"}}}}
+    volumes = [{"metadata": {"name": "data"}, "spec": claim}]
+    address = {"a": "10.96.77.1", "b": "10.96.77.2"}[value]
+    return [
+        {"apiVersion": "batch/v1", "kind": "Job", **head, "spec": job},
+        {"apiVersion": "apps/v1", "kind": "Deployment", **head, "spec": many},
+        {
+            "apiVersion": "apps/v1",
+            "kind": "StatefulSet",
+            **head,
+            "spec": {**many, **same, "serviceName": "stays", "volumeClaimTemplates": volumes},
+        },
+        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", **head, "spec": claim},
+        {"apiVersion": "v1", "kind": "Service", **head, "spec": {"clusterIP": address, "ports": [{"port": 80}]}},
+        {"apiVersion": "v1", "kind": "ConfigMap", **head, "immutable": True, "data": {"key": value}},
+        {"apiVersion": "v1", "kind": "Secret", **head, "immutable": True, "stringData": {"key": f"hidden-{value}"}},
+    ]
+
+
+@pytest.mark.proof
+def test_what_cannot_be_changed_is_told_in_one_sentence(deploy: Callable[..., Result]) -> None:
+    deploy(*unchangeable("a"), expect=None)
+    result = deploy(*unchangeable("b"), expect=7)
+    text = result.stdout + result.stderr
+    for told in (
+        f"give it another name, or delete it (`kubectl delete job stays -n {SPACE}`)",
+        "a Job's template.spec cannot be changed",
+        "a Deployment's selector cannot be changed",
+        "of a StatefulSet, selector, serviceName, volumeClaimTemplates and podManagementPolicy cannot be changed",
+        "a claim can only ask for more storage",
+        "a Service's clusterIP cannot be changed",
+        "this ConfigMap is on the cluster with `immutable: true`",
+        "this Secret is on the cluster with `immutable: true`",
+    ):
+        assert told in text, result.stdout
+    for structure in ("Invalid value", "Forbidden", "core.", "v1.", "hidden-"):
+        assert structure not in text, result.stdout
+
+
 def test_an_autoscaler_keeps_its_replicas(
     cluster: Hosts, deploy: Callable[..., Result], measured: Callable[[str, str], None]
 ) -> None:

@@ -1,6 +1,8 @@
 """Hosts that reach nothing but a proxy with a password, and get every image from a registry that demands one."""
 
 import json
+import os
+import secrets
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,7 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import Hosts, Program
+from tests.conftest import ROOT, Hosts, Program, Result
+from tests.e2e import canary
 from tools.upstream import debian, servers
 from tools.upstream.cache import Cache
 
@@ -187,6 +190,55 @@ def test_passwords_are_nowhere(supplied: Site, program: Program) -> None:
     assert [line for line in files if not line.startswith("600 ")] == []
 
 
+def test_passwords_are_nowhere_after_failures_check_mode_and_vvv(
+    supplied: Site, program: Program, installed: Path, measured: Callable[[str, str], None]
+) -> None:
+    hosts = supplied.hosts
+    token = f"canary-{secrets.token_hex(12)}\\'\""
+    settings = {"log-opts": {"max-size": "50m"}, "proxies": {"http-proxy": "http://me:canary%2Fw0rd@proxy.example"}}
+    wanted = program.directory / "wanted.yml"
+    wanted.write_text(yaml.safe_dump({"cluster_docker_settings": settings}))
+    broken = program.directory / "broken.yml"
+    broken.write_text(yaml.safe_dump({"cluster_docker_settings": {"no-such-token": token}}))
+    # Nothing changes, and everything that would is shown.
+    looked = subprocess.run(
+        [installed.parent / "ansible-playbook", "-i", hosts.inventory, "-e", f"@{wanted}", "kubestrap.cluster.up",
+         "--check", "--diff", "-vvv"],
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_LOG_PATH": f"{program.directory}/log"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )  # fmt: skip
+    result = Result(code=looked.returncode, stdout=looked.stdout, stderr=looked.stderr, seconds=0)
+    assert result.code == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    results = [result, program.run("up", "-i", hosts.inventory, "-vvv")]
+    if supplied.runtime == "docker":
+        assert "http-proxy" in result.stdout
+        failed = program.run("up", "-i", hosts.inventory, "-e", f"@{broken}", "-vvv", expect=5)
+        assert "no-such-token" in failed.stdout + failed.stderr
+        results.append(failed)
+    mine = [wanted, broken, hosts.inventory.parent / "group_vars/all/zz-site.yml"]
+    for secret in (*PASSWORDS, ":".join(PROXY_LOGIN), ":".join(REGISTRY_LOGIN), token, "canary%2Fw0rd"):
+        assert [one.code for one in results if canary.said(one, secret)] == []
+        assert canary.here(program.directory, secret, besides=mine) == []
+        assert canary.on_hosts(hosts, ["cp1"], secret) == []
+    # The administrator's key goes to the operator's kubeconfig, and nowhere else.
+    key = hosts.sh("cp1", "sed -n 's/.*client-key-data: //p' /etc/kubernetes/admin.conf | cut -c100-160").strip()
+    assert key
+    assert [one.code for one in results if canary.said(one, key)] == []
+    assert canary.here(program.directory / ".kubestrap/runs", key) == []
+    # What runs with the proxy's password is the runtime alone, and what it starts.
+    names = "grep -la PATTERN /proc/[0-9]*/environ | xargs -rn1 dirname | xargs -rI{} cat {}/comm | sort -u"
+    having = set(hosts.sh("cp1", f"({names.replace('PATTERN', PASSWORDS[0])}) 2>/dev/null || true").split())
+    assert supplied.runtime == "docker" or "containerd" in having
+    assert having - {"sh", "grep", "xargs"} <= {"dockerd", "docker-proxy", "containerd", "containerd-shim"}
+    measured(
+        "logins, tokens, passwords", "in no log, journal, diff, result or command line: up, failure, --check, -vvv"
+    )
+
+
 @pytest.mark.proof
 def test_what_is_taken_out_of_the_variables_goes(supplied: Site, program: Program) -> None:
     hosts = supplied.hosts
@@ -197,5 +249,4 @@ def test_what_is_taken_out_of_the_variables_goes(supplied: Site, program: Progra
     assert [name for name in supplied.environment() if name.upper().endswith("_PROXY")] == []
     left = "ls /etc/kubestrap/proxy.env /etc/apt/apt.conf.d/99kubestrap-proxy 2>/dev/null || true"
     assert hosts.sh("cp1", left) == ""
-    again = program.run("up", "-i", hosts.inventory, "-e", without, "--output", "json").summary
-    assert again["changed"] == 0
+    assert program.run("up", "-i", hosts.inventory, "-e", without, "--output", "json").changes == []
