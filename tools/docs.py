@@ -8,6 +8,7 @@ from pathlib import Path
 from unittest import mock
 
 import yaml
+from kubestrap.adapters.content import collection_module
 from kubestrap.adapters.declaration import load_declaration
 from kubestrap.adapters.templates import JinjaRenderer
 from kubestrap.cli import parser
@@ -16,7 +17,7 @@ from kubestrap.model.variables import Variable
 from kubestrap.verbs import ALL
 
 ROOT = Path(__file__).parents[1]
-ADDRESSES = ("_url", "_registry", "_repository", "_mirror")
+SUPPLY = collection_module("supply")
 
 
 def generated() -> dict[Path, str]:
@@ -30,7 +31,7 @@ def generated() -> dict[Path, str]:
         Path("docs/variables.md"): render("variables.md.j2", variables=variables).rstrip() + "\n",
         Path("docs/commands.md"): render("commands.md.j2", commands=commands).rstrip() + "\n",
         Path("README.md"): with_commands((ROOT / "README.md").read_text(encoding="utf-8")),
-        Path("docs/mirrors.md"): with_addresses((ROOT / "docs/mirrors.md").read_text(encoding="utf-8"), variables),
+        Path("docs/mirrors.md"): with_supply((ROOT / "docs/mirrors.md").read_text(encoding="utf-8"), variables),
         Path("inventory/sample/hosts.yml"): render("sample_hosts.yml.j2"),
         Path("inventory/sample/group_vars/all.yml"): render("sample_variables.yml.j2", variables=variables).rstrip()
         + "\n",
@@ -50,11 +51,15 @@ def between(page: str, name: str, lines: Iterable[str]) -> str:
     return re.sub(rf"(?s)(<!-- {name} -->\n).*?(<!-- end -->)", lambda found: found[1] + text + found[2], page)
 
 
-def with_addresses(page: str, variables: Iterable[Variable]) -> str:
-    """The page with an example that holds every address there is, each as a site's own servers would have it."""
-    addresses = {one.name: on_site(one.default) for one in variables if one.name.endswith(ADDRESSES)}
-    example = yaml.safe_dump(addresses, sort_keys=False, width=1000)
-    return re.sub(r"(?s)(<!-- every address -->\n```yaml\n).*?(```)", lambda found: found[1] + example + found[2], page)
+def with_supply(page: str, variables: Iterable[Variable]) -> str:
+    """The page with every address as a site's own servers would have it, and all that is behind them."""
+    defaults = {one.name: one.default for one in variables}
+    addresses = {name: on_site(value) for name, value in defaults.items() if name in SUPPLY.ADDRESSES}
+    example = yaml.safe_dump(addresses, sort_keys=False, width=1000).splitlines()
+    page = between(page, "every address", ["```yaml", *example, "```"])
+    rows = [f"| {file.address} | `{file.sha256}` |" for file in SUPPLY.files(defaults)]
+    rows += [f"| `{name}` | `{digest}` |" for name, digest in defaults[SUPPLY.IMAGES].items()]
+    return between(page, "supply", ["| file or image | its digest |", "|---|---|", *rows])
 
 
 def on_site(address: str) -> str:

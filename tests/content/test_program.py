@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 import yaml
 from kubestrap import __version__
-from kubestrap.adapters.declaration import load_declaration
 from kubestrap.adapters.environment import clean_environment
 from kubestrap.cli import parser
 from kubestrap.verbs import ALL
 
-from tools.docs import ADDRESSES, every_command, generated
+from tools.docs import every_command, generated
 
 ROOT = Path(__file__).parent.parent.parent
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
@@ -53,13 +52,6 @@ def test_generated_file_is_current(path):
     if path.name == "commands.md" and sys.version_info < (3, 13):
         pytest.skip("this Python words its help differently")
     assert (ROOT / path).read_text() == generated()[path], "run `make docs`"
-
-
-def test_every_address_is_in_the_example_of_a_site():
-    page = (ROOT / "docs/mirrors.md").read_text()
-    names = [name for name in load_declaration().variables if name.endswith(ADDRESSES)]
-    assert names
-    assert [name for name in names if f"\n{name}: " not in page] == []
 
 
 def test_every_documented_command_exists():

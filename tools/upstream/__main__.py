@@ -10,7 +10,6 @@ import tarfile
 import urllib.parse
 from collections.abc import Mapping
 
-import yaml
 from kubestrap.errors import KubestrapError
 
 from tools.upstream import debian, images, minikube, packages, recipes, servers
@@ -21,7 +20,6 @@ from tools.upstream.tools import UpstreamError, end_running, need, say
 _CRI_DOCKERD_ARCHIVE = f"cri-dockerd-{recipes.CRI_DOCKERD.removeprefix('v')}.{recipes.ARCHITECTURE}.tgz"
 _FLANNEL_MANIFEST = "kube-flannel.yml"
 _ADDONS = ("metrics_server", "local_path", "metallb")
-_DEFAULTS = pathlib.Path(__file__).parents[2] / "roles/cluster/defaults/main.yml"
 
 
 def build(cache: Cache) -> None:
@@ -68,23 +66,23 @@ def _publish(cache: Cache, wanted: tuple[recipes.Image, ...], built: dict[str, p
             images.publish(_shelf(cache), name, made)
 
 
-def build_addons(cache: Cache) -> dict[str, str]:
-    """Build what add-ons need; for each, the path of its manifests, which are where the servers find them.
+def build_addons(cache: Cache) -> None:
+    """Build what add-ons need; their manifests are at the path they have upstream.
 
     The digests stay those of the defaults: manifests that are not what upstream publishes are refused.
     """
     go = Go()
     _publish(cache, recipes.ADDON_IMAGES, _build_all(cache, go, *recipes.ADDON_BUILDS))
-    defaults = yaml.safe_load(_DEFAULTS.read_text())
-    paths = {}
-    for addon in _ADDONS:
-        paths[addon] = urllib.parse.urlsplit(defaults[f"cluster_{addon}_manifest_url"]).path.removeprefix("/")
-        for file in defaults[f"cluster_{addon}_manifest_sha256"]:
-            path = paths[addon].replace("{file}", file)
-            owner, repository, _, inside = path.split("/", 3)
+    for file in recipes.SUPPLY.files(recipes.DEFAULTS):
+        path = _path(file.address)
+        owner, repository, _, inside = path.split("/", 3)
+        if f"{owner}/{repository}" in recipes.ADDON_MANIFESTS:
             module, version = recipes.ADDON_MANIFESTS[f"{owner}/{repository}"]
             _point(_files(cache) / path, go.module_file(module, version, inside))
-    return paths
+
+
+def _path(address: str) -> str:
+    return urllib.parse.urlsplit(address).path.removeprefix("/")
 
 
 def _shelf(cache: Cache) -> pathlib.Path:
@@ -168,9 +166,11 @@ def up(cache: Cache) -> pathlib.Path:
 def addons(cache: Cache) -> pathlib.Path:
     """The same for the add-ons; the path of a variables file that is to be used beside the other."""
     registry, files = serve(cache)
+    build_addons(cache)
     variables = {}
-    for addon, path in build_addons(cache).items():
-        variables[f"cluster_{addon}_manifest_url"] = f"{files}/{path}"
+    for addon in _ADDONS:
+        manifest = f"cluster_{addon}_manifest_url"
+        variables[manifest] = f"{files}/{_path(str(recipes.DEFAULTS[manifest]))}"
         variables[f"cluster_{addon}_image_registry"] = registry
     return _write_variables(_addon_variables(cache), "addons", variables)
 

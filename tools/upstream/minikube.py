@@ -6,13 +6,14 @@ from tools.upstream.recipes import (
     CLUSTER,
     CONTROL_PLANE_PROGRAMS,
     HERE,
+    VERSIONS,
     GoBuild,
     Image,
     Program,
     kubernetes_version_variables,
 )
 
-VERSION = "v1.36.0"
+VERSION = VERSIONS["cluster_minikube"]
 COMMIT = "f8f52f5de11fc6ad8244afac475e1d0f96841df1"
 STORAGE_PROVISIONER = "v5"
 

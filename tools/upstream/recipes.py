@@ -4,9 +4,18 @@ import dataclasses
 import pathlib
 import platform
 
+from kubestrap.adapters.content import collection_module
+from kubestrap.adapters.declaration import load_declaration
+
 HERE = pathlib.Path(__file__).parent
 
-KUBERNETES = "v1.36.4"
+# What is downloaded when nobody says otherwise is what is built.
+DEFAULTS = {name: variable.default for name, variable in load_declaration().variables.items()}
+SUPPLY = collection_module("supply")
+VERSIONS = {file.name: file.version for file in SUPPLY.files(DEFAULTS)}
+_TAGS = SUPPLY.tags(DEFAULTS)
+
+KUBERNETES = f"v{DEFAULTS['cluster_kubernetes_version']}"
 KUBERNETES_COMMIT = "bb826b1d48562f110659e64e8ec444327433db95"
 KUBERNETES_DATE = "2026-08-20T00:00:00Z"
 COREDNS = "v1.14.2"
@@ -15,14 +24,14 @@ ETCD = "v3.6.14"
 ETCD_IMAGE_TAG = "3.6.8-0"
 CRI_TOOLS = "v1.36.0"
 CNI_PLUGINS = "v1.9.1"
-FLANNEL = "v0.28.4"
-FLANNEL_CNI_IMAGE_TAG = "v1.9.1-flannel1"
-CRI_DOCKERD = "v0.4.3"
+FLANNEL = VERSIONS["cluster_flannel_manifest"]
+FLANNEL_CNI_IMAGE_TAG = _TAGS["flannel-io/flannel-cni-plugin"]
+CRI_DOCKERD = VERSIONS["cluster_cri_dockerd"]
 PAUSE = "3.10.2"
-METRICS_SERVER = "v0.9.0"
-METALLB = "v0.15.2"
-LOCAL_PATH = "v0.0.30"
-BUSYBOX = "1.37.0"
+METRICS_SERVER = VERSIONS["cluster_metrics_server_manifest"]
+METALLB = VERSIONS["cluster_metallb_manifest"]
+LOCAL_PATH = VERSIONS["cluster_local_path_manifest"]
+BUSYBOX = _TAGS["library/busybox"]
 
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
 MINOR = KUBERNETES.rpartition(".")[0]
