@@ -85,7 +85,13 @@ for candidate in python3.14 python3.13 python3.12 python3 $$(ls -d $$HOME/.pyenv
 done; exit 1
 endef
 
-$(VENV)/.installed: constraints.txt pyproject.toml
+# The checkout is its own collection. Archives of the source do not hold this link.
+LINK := collections/ansible_collections/kubestrap/cluster
+$(LINK):
+	mkdir -p $(@D)
+	ln -s ../../.. $@
+
+$(VENV)/.installed: constraints.txt pyproject.toml | $(LINK)
 	@python=$$($(find_python)) || { \
 	  echo "kubestrap needs Python 3.12, 3.13 or 3.14 with the venv module, and found none on the PATH or under ~/.pyenv/versions." >&2; \
 	  echo "Debian 13, Ubuntu 24.04: apt install python3 python3-venv. Elsewhere: pyenv install 3.13" >&2; exit 2; }; \
