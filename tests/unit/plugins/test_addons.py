@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import KubectlError
+from ansible_collections.kubestrap.cluster.plugins.modules import addons as module
 from ansible_collections.kubestrap.cluster.plugins.modules.addons import INSIDE as KINDS_INSIDE
 from ansible_collections.kubestrap.cluster.plugins.modules.addons import AddonError, Addons
 
@@ -232,7 +233,7 @@ def test_webhook_is_waited_for_and_bad_addresses_are_not() -> None:
 
 
 def test_service_without_address_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ansible_collections.kubestrap.cluster.plugins.modules.addons.SECONDS_FOR_ADDRESSES", -1)
+    monkeypatch.setattr(module, "SECONDS_FOR_ADDRESSES", -1)
     subject = addons(Api(services=[service("shop"), service("other", address="192.0.2.9")]))
     subject.addresses()
     (finding,) = subject.findings
