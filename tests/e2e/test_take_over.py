@@ -81,11 +81,6 @@ class Shape:
     refused: tuple[str, ...] = ()
     """What is said of each of them."""
 
-    @property
-    def changes(self) -> bool:
-        """Whether `up` changes something worth telling."""
-        return self.runtime == "docker" or not self.hold or self.network == "flannel"
-
 
 NONE = "Set cluster_pod_network to none: it stays as it is"
 SHAPES = {
@@ -239,8 +234,9 @@ def test_becomes_ours(
     assert "net.d.before-kubernetes" not in refused
     named(hosts, shape.said)
     listed = program.run("check", "-i", hosts.inventory).stdout
-    assert ("taken-over" in listed) == shape.changes, listed
-    assert ("packages of Kubernetes are held" in listed) == (not shape.hold), listed
+    assert "taken-over" in listed
+    # The documentation holds three packages of five; the script of the benchmark holds them all.
+    assert ("packages of Kubernetes are held" in listed) == (name != "1-docker"), listed
     with asked_all_the_time(url) as failed:
         program.run("up", "-i", hosts.inventory)
     assert failed == []
