@@ -7,7 +7,7 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   proxy:
-    description: HTTP proxy of the host, for what this module downloads and for apt. Empty means none.
+    description: HTTP proxy of the host, for what this module downloads and for its package manager. Empty means none.
     type: dict
     default: {}
     suboptions:

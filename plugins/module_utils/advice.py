@@ -127,7 +127,7 @@ def remove_packages(keep: str) -> str:
     Args:
         keep: What loses nothing, whole sentences.
     """
-    return f"{keep} Or remove it yourself, when nobody needs it: what runs on it stops, and apt does not bring it back."
+    return f"{keep} Or remove it yourself, when nobody needs it: what runs on it stops, and no package brings it back."
 
 
 def other_distribution(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What would keep apt from installing what a host lacks, found by looking: nothing on the host changes.
+"""What would keep packages from being installed that a host lacks, found by looking: nothing on the host changes.
 
 Runs on the hosts: standard library only, Python 3.9.
 """
@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ansible_collections.kubestrap.cluster.plugins.module_utils import advice, apt, proxy
+from ansible_collections.kubestrap.cluster.plugins.module_utils import advice, proxy
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages import systems
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -24,13 +25,14 @@ class Finding(NamedTuple):
     blocker: bool = True
 
 
-def busy() -> Iterator[Finding]:
+def busy(module: AnsibleModule) -> Iterator[Finding]:
     """Find who else works with the packages at the moment."""
-    for who, what in {who: apt.LOCKS[path] for path, who in apt.holders().items()}.items():
+    manager = systems.manager(module)
+    for who, what in manager.busy().items():
         yield Finding(
             "package-manager-busy",
             f"{who} {what}.",
-            f"Nothing to do: what needs packages waits for it, up to {apt.LOCK_SECONDS // 60} minutes.",
+            f"Nothing to do: what needs packages waits for it, up to {manager.LOCK_SECONDS // 60} minutes.",
             blocker=False,
         )
 
@@ -44,7 +46,7 @@ def packages(
         module: The running module.
         missing: The packages.
         known: Packages that exclude them and are told elsewhere.
-        exact: Those of them that are asked for by version, which apt's preferences do not forbid.
+        exact: Those of them that are asked for by version, which preferences do not forbid.
     """
     if not missing:
         return
@@ -54,36 +56,39 @@ def packages(
 
 
 def _forbidden(module: AnsibleModule, names: Sequence[str]) -> Iterator[Finding]:
+    manager = systems.manager(module)
     for name in names:
-        if apt.candidate(module, name):
+        if manager.candidate(module, name):
             continue
         # Before the first refresh nobody knows which sources have it.
-        if where := apt.pins(name, any_source=not apt.available_versions(module, name)):
+        if where := manager.pins(name, any_source=not manager.available_versions(module, name)):
             yield Finding(
                 "package-pinned",
-                f"apt may not install {name}: {where}.",
+                f"{manager.NAME} may not install {name}: {where}.",
                 "Raise that priority, or remove the entry, when nobody wants it to be so.",
             )
 
 
 def _excluded(module: AnsibleModule, missing: Sequence[str], known: Collection[str]) -> Iterator[Finding]:
-    going = {name: ", ".join(names) for name, names in apt.excluded(module, missing).items()}
+    manager = systems.manager(module)
+    going = {name: ", ".join(names) for name, names in manager.excluded(module, missing).items()}
     # Says more, but knows nothing before the first refresh of the lists, nor what is in a repository to come.
-    available = [name for name in missing if apt.candidate(module, name)]
-    removed, trouble = apt.simulate(module, available) if available else ([], "")
+    available = [name for name in missing if manager.candidate(module, name)]
+    removed, trouble = manager.simulate(module, available) if available else ([], "")
     going.update({name: ", ".join(available) for name in removed if name not in going})
     if trouble and not going:
         yield Finding(
             "packages-uninstallable",
-            f"apt would not install {', '.join(available)}. It says:\n{trouble}",
-            "Correct what it names; when it is about versions, `apt-get update` may be all that is missing.",
+            f"{manager.NAME} would not install {', '.join(available)}. It says:\n{trouble}",
+            f"Correct what it names; when it is about versions, `{manager.REFRESH}` may be all that is missing.",
             blocker=False,
         )
     for package, names in going.items():
         if package not in known:
             yield Finding(
                 "package-conflict",
-                f"The host has the package {package}, which cannot be installed beside {names}: apt would remove it.",
+                f"The host has the package {package}, which cannot be installed beside {names}: {manager.NAME} would "
+                "remove it.",
                 advice.remove_packages(
                     "It is not removed. To keep it, take another container runtime for this host "
                     "(cluster_container_runtime) if that is what it excludes, or another host."
@@ -92,16 +97,17 @@ def _excluded(module: AnsibleModule, missing: Sequence[str], known: Collection[s
 
 
 def _sources(module: AnsibleModule) -> Iterator[Finding]:
-    count, failed = apt.unreachable_sources(module)
+    manager = systems.manager(module)
+    count, failed = manager.unreachable_sources(module)
     if not failed:
         return
     said = "\n".join(f"{url}: {reason}" for url, reason in failed.items())
     way = next(filter(None, map(proxy.on_the_way, failed)), "")
     yield Finding(
         "package-sources-unreachable",
-        f"apt cannot read {'any' if len(failed) == count else 'some'} of its sources"
+        f"{manager.NAME} cannot read {'any' if len(failed) == count else 'some'} of its sources"
         f"{f' (the proxy of this host is {way})' if way else ''}. It says:\n{said}",
-        "Correct the sources (/etc/apt/sources.list.d), the proxy they are read through, or what that proxy allows.",
+        f"Correct the sources ({manager.SOURCES}), the proxy they are read through, or what that proxy allows.",
         # A host may have sources that have nothing to do with this.
         blocker=len(failed) == count,
     )

@@ -1,4 +1,4 @@
-"""The HTTP proxy through which a host reaches other places: for downloads, for apt, for a service of systemd.
+"""The HTTP proxy through which a host reaches other places: for downloads, for a service of systemd.
 
 A proxy's address may hold a user and a password. So modules take it as `no_log`, files with one are root's alone, and
 services read it from a file, because systemd shows everybody what is in a unit.
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
 
-# User and password as Go and curl take them (RFC 3986, 3.2.1), but for quotes, which end a word of apt and of systemd.
+# User and password as Go and curl take them (RFC 3986, 3.2.1), but for quotes, which end a word of settings.
 _ADDRESS = re.compile(
     r"http://(?:(?:[A-Za-z0-9._~!$&()*+,;=:-]|%[0-9A-Fa-f]{2})*@)?(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])"
     r"(?::(?P<port>[0-9]{1,5}))?/?"
@@ -59,8 +59,6 @@ ARGUMENT = {
         "no_proxy": {"type": "list", "elements": "str", "default": []},
     },
 }
-# After whatever the distribution or a cloud put there.
-APT = "/etc/apt/apt.conf.d/99kubestrap-proxy"
 ENVIRONMENT = "/etc/kubestrap/proxy.env"
 # Where a host keeps what every login gets; ours among them.
 HOST_ENVIRONMENT = "/etc/environment"
@@ -82,11 +80,12 @@ class Proxy:
         return bool(self.addresses)
 
     @property
-    def _mode(self) -> int:
+    def mode(self) -> int:
+        """Return the permissions of a file that holds its addresses: there may be a password in them."""
         return 0o600 if any("@" in address for address in self.addresses.values()) else 0o644
 
     def use(self) -> None:
-        """Let downloads of this module, and the apt it starts, go through it; without one, as the host itself does."""
+        """Let this module and the programs it starts go through it; without one, as the host itself does."""
         if not self:
             return
         for name in NAMES:
@@ -95,21 +94,6 @@ class Proxy:
         os.environ.update({f"{scheme}_proxy": address for scheme, address in self.addresses.items()})
         os.environ["no_proxy"] = ",".join(self.no_proxy)
 
-    def for_apt(self, changes: Changes) -> None:
-        """Let apt use it from now on, so that security updates arrive; without one, the file goes."""
-        if not self:
-            changes.absent(APT)
-            return
-        lines = [f'Acquire::{scheme}::Proxy "{address}";' for scheme, address in self.addresses.items()]
-        # apt knows single names and addresses only.
-        lines += [
-            f'Acquire::{scheme}::Proxy::{name} "DIRECT";'
-            for scheme in self.addresses
-            for name in self.no_proxy
-            if not name.startswith((".", "*")) and "/" not in name and ":" not in name
-        ]
-        changes.file(APT, "".join(f"{line}\n" for line in lines), mode=self._mode)
-
     def for_service(self, changes: Changes, unit: str) -> bool:
         """Let a service use it from its next start on; return whether that was a change.
 
@@ -117,7 +101,7 @@ class Proxy:
         """
         if not self:
             return changes.absent(drop_in(unit))
-        modes = {ENVIRONMENT: self._mode}
+        modes = {ENVIRONMENT: self.mode}
         files = self._service_files(unit)
         written = [changes.file(path, content, mode=modes.get(path, 0o644)) for path, content in files.items()]
         return any(written)

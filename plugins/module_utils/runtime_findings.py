@@ -9,17 +9,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
-from ansible_collections.kubestrap.cluster.plugins.module_utils import (
-    advice,
-    apt,
-    containerd,
-    living_cluster,
-    systemd,
-)
-from ansible_collections.kubestrap.cluster.plugins.module_utils import docker as settings_of_docker
+from ansible_collections.kubestrap.cluster.plugins.module_utils import advice, living_cluster, systemd
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
-from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import execute
 from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose, read_os_release
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages import systems
+from ansible_collections.kubestrap.cluster.plugins.module_utils.programs import execute
+from ansible_collections.kubestrap.cluster.plugins.module_utils.runtimes import containerd
+from ansible_collections.kubestrap.cluster.plugins.module_utils.runtimes import docker as settings_of_docker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +47,8 @@ class Finding(NamedTuple):
 def docker(module: AnsibleModule, packages: dict[str, list[str]], excluded: list[str]) -> Iterator[Finding]:
     """Find what speaks against Docker Engine from these packages, which exclude others."""
     name = choose(module, packages, purpose="packages of Docker")[0]
-    installed = apt.installed(module, [name, *excluded])
+    manager = systems.manager(module)
+    installed = manager.installed(module, [name, *excluded])
     engine = installed.get(name)
     others = [other for other in excluded if other in installed]
     if others and engine is None:
@@ -66,8 +63,8 @@ def docker(module: AnsibleModule, packages: dict[str, list[str]], excluded: list
         return
     system = read_os_release()
     release = (name, system.get("ID", ""), system.get("VERSION_ID", ""))
-    version = engine.version if engine else apt.candidate(module, name) or OLD_DOCKER.get(release)
-    if version is not None and apt.upstream_version(version)[0] < OLDEST_DOCKER:
+    version = engine.version if engine else manager.candidate(module, name) or OLD_DOCKER.get(release)
+    if version is not None and manager.upstream_version(version)[0] < OLDEST_DOCKER:
         yield Finding(
             "docker-too-old",
             f"Docker {version} is {'installed' if engine else 'what this distribution has'}; cri-dockerd, the link to "
@@ -136,8 +133,9 @@ def containerd_(module: AnsibleModule, packages: dict[str, list[str]]) -> Iterat
     version = containerd.parse_version(stdout) if code == 0 else None
     what = ".".join(map(str, version or ())) + " is installed"
     if version is None:
-        candidate = apt.candidate(module, choose(module, packages, purpose="packages of containerd")[0])
-        version = apt.upstream_version(candidate) if candidate else None
+        manager = systems.manager(module)
+        candidate = manager.candidate(module, choose(module, packages, purpose="packages of containerd")[0])
+        version = manager.upstream_version(candidate) if candidate else None
         what = f"{candidate} is what this host would install"
     if version is not None and version[:2] < containerd.OLDEST:
         oldest = ".".join(map(str, containerd.OLDEST))

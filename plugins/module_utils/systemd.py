@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text, write_atomically
-from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import execute, last_lines, run
 from ansible_collections.kubestrap.cluster.plugins.module_utils.ledger import Before
+from ansible_collections.kubestrap.cluster.plugins.module_utils.programs import execute, last_lines, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -71,7 +71,6 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.app_view import 
     wanted,
 )
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
-from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import execute
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import (
     ADMIN_KUBECONFIG,
     Kubectl,
@@ -82,6 +81,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import (
     rolled_out,
 )
 from ansible_collections.kubestrap.cluster.plugins.module_utils.patience import HINT
+from ansible_collections.kubestrap.cluster.plugins.module_utils.programs import execute
 
 # How long an API may not answer before that is the verdict: one that is started anew is back before.
 SILENCE_SECONDS = 60

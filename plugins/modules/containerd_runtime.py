@@ -93,20 +93,21 @@ from typing import Any, Optional, Union
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubestrap.cluster.plugins.module_utils import (
-    apt,
     confidential,
-    containerd,
     registry_trust,
     systemd,
     toml,
 )
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes, read_text
-from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import execute, last_lines, run
 from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages import systems
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages.manager import add
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages.repository import add_docker_repository
+from ansible_collections.kubestrap.cluster.plugins.module_utils.programs import execute, last_lines, run
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import ARGUMENT as PROXY_ARGUMENT
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import ENVIRONMENT as PROXY_ENVIRONMENT
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import Proxy, drop_in
-from ansible_collections.kubestrap.cluster.plugins.module_utils.repository import add_docker_repository
+from ansible_collections.kubestrap.cluster.plugins.module_utils.runtimes import containerd
 
 UNIT = "containerd.service"
 CONFIG = containerd.CONFIG
@@ -128,6 +129,7 @@ class ContainerdRuntime:
         self.module = module
         self.asked = module.params
         self.changes = Changes(module)
+        self.manager = systems.manager(module)
         self.unit = systemd.show(module, [UNIT])[UNIT]
         # Before anything changes.
         self.started = self._started()
@@ -138,7 +140,7 @@ class ContainerdRuntime:
         """Converge and end the module."""
         # Before anything else: without it nothing outside can be looked at.
         self.proxy.use()
-        self.proxy.for_apt(self.changes)
+        self.manager.use_proxy(self.changes, self.proxy)
         proxy_changed = self.proxy.for_service(self.changes, UNIT)
         installed = self.unit["LoadState"] == "loaded"
         if not installed:
@@ -157,11 +159,11 @@ class ContainerdRuntime:
         packages = choose(self.module, self.asked["packages"], purpose="packages of containerd")
         if self.asked["repository"]:
             add_docker_repository(self.changes, self.asked["repository"], needed=True)
-        candidate = apt.available(self.module, packages[0])
+        candidate = self.manager.available(self.module, packages[0])
         if candidate is not None:
-            self._refuse_old(apt.upstream_version(candidate), f"{candidate} is what this host would install")
+            self._refuse_old(self.manager.upstream_version(candidate), f"{candidate} is what this host would install")
         self.version = candidate or ""
-        apt.add(self.changes, packages)
+        add(self.manager, self.changes, packages)
         if not self.module.check_mode:
             # Packages start it, with what is there by now.
             self.unit = systemd.show(self.module, [UNIT])[UNIT]

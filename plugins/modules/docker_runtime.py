@@ -132,10 +132,8 @@ from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubestrap.cluster.plugins.module_utils import (
-    apt,
     confidential,
     credentials,
-    docker,
     living_cluster,
     machine_findings,
     registry_trust,
@@ -147,15 +145,18 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import (
     sha256_of,
     write_atomically,
 )
-from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import execute, last_lines, run
-from ansible_collections.kubestrap.cluster.plugins.module_utils.docker import DAEMON_JSON, LAST_ASKED
 from ansible_collections.kubestrap.cluster.plugins.module_utils.download import DownloadError, architecture, fetch
 from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose
 from ansible_collections.kubestrap.cluster.plugins.module_utils.ledger import Before
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages import systems
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages.manager import Package, add
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages.repository import add_docker_repository
+from ansible_collections.kubestrap.cluster.plugins.module_utils.programs import execute, last_lines, run
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import ARGUMENT as PROXY_ARGUMENT
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import ENVIRONMENT as PROXY_ENVIRONMENT
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import Proxy, drop_in
-from ansible_collections.kubestrap.cluster.plugins.module_utils.repository import add_docker_repository
+from ansible_collections.kubestrap.cluster.plugins.module_utils.runtimes import docker
+from ansible_collections.kubestrap.cluster.plugins.module_utils.runtimes.docker import DAEMON_JSON, LAST_ASKED
 
 OLDEST_DOCKER = 25
 DOCKER = "docker.service"
@@ -235,6 +236,7 @@ class DockerRuntime:
         self.module = module
         self.asked = module.params
         self.changes = Changes(module)
+        self.manager = systems.manager(module)
         self.units = systemd.show(module, [DOCKER, "cri-docker.socket", "cri-docker.service"])
         self.packages = choose(module, self.asked["packages"], purpose="packages of Docker")
         self.engine = self.packages[0]
@@ -253,15 +255,15 @@ class DockerRuntime:
         """Converge and end the module."""
         # Before anything else: without it nothing outside can be looked at.
         self.proxy.use()
-        installed = apt.installed(self.module, [*self.packages, *self.asked["conflicting_packages"]])
+        installed = self.manager.installed(self.module, [*self.packages, *self.asked["conflicting_packages"]])
         self._refuse_other_family(installed)
         # What people wrote is understood, or the host stays as it is.
         before, after = self._understood_settings(validate=self.engine in installed)
-        self.proxy.for_apt(self.changes)
+        self.manager.use_proxy(self.changes, self.proxy)
         missing = [name for name in self.packages if name not in installed]
         binary = self._cri_dockerd_binary()
         with ThreadPoolExecutor(max_workers=1) as pool:
-            # It arrives while apt looks around; whether it is the right one is known before the first change.
+            # It arrives while packages are looked up; whether it is the right one is known before the first change.
             in_place = is_in_place(binary)
             arriving = None if in_place or self.module.check_mode else pool.submit(self._download)
             version = self._docker_version(installed, missing)
@@ -274,12 +276,12 @@ class DockerRuntime:
         # Docker reads them at each pull.
         registry_trust.converge(self.changes, CERTIFICATES, authorities)
         proxy_changed = self.proxy.for_service(self.changes, DOCKER)
-        apt.add(self.changes, missing)
+        add(self.manager, self.changes, missing)
         self._cri_dockerd(binary, cri_dockerd, in_place=in_place)
         self._services(before, after, proxy_changed=proxy_changed, replaced=not in_place)
         self.changes.exit(docker_version=version, socket=SOCKET)
 
-    def _refuse_other_family(self, installed: dict[str, apt.Package]) -> None:
+    def _refuse_other_family(self, installed: dict[str, Package]) -> None:
         conflicting = [name for name in self.asked["conflicting_packages"] if name in installed]
         if conflicting and self.engine not in installed:
             self.module.fail_json(
@@ -289,17 +291,17 @@ class DockerRuntime:
                 "Take the ones that are there (docker_source, cluster_docker_source: docker.com or distribution)."
             )
 
-    def _docker_version(self, installed: dict[str, apt.Package], missing: list[str]) -> str:
+    def _docker_version(self, installed: dict[str, Package], missing: list[str]) -> str:
         if self.asked["repository"]:
             add_docker_repository(self.changes, self.asked["repository"], needed=bool(missing))
         if self.engine in installed:
             version: Optional[str] = installed[self.engine].version
         else:
-            version = apt.available(self.module, self.engine)
+            version = self.manager.available(self.module, self.engine)
         if version is None:
             # In check mode, before the host's first refresh.
             return ""
-        if apt.upstream_version(version)[0] < OLDEST_DOCKER:
+        if self.manager.upstream_version(version)[0] < OLDEST_DOCKER:
             state = "is installed" if self.engine in installed else "is what this distribution has"
             self.module.fail_json(
                 msg=f"Docker {version} {state}, and cri-dockerd needs Docker {OLDEST_DOCKER} or newer (API 1.44). "

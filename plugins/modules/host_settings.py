@@ -56,12 +56,14 @@ from functools import partial
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, systemd
+from ansible_collections.kubestrap.cluster.plugins.module_utils import systemd
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes, read_text
-from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import run
 from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose, in_container
 from ansible_collections.kubestrap.cluster.plugins.module_utils.ledger import Before
 from ansible_collections.kubestrap.cluster.plugins.module_utils.machine_findings import SYSCTL_FILE
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages import systems
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages.manager import add
+from ansible_collections.kubestrap.cluster.plugins.module_utils.programs import run
 
 MODULES_FILE = "/etc/modules-load.d/kubestrap.conf"
 FSTAB = "/etc/fstab"
@@ -107,9 +109,10 @@ class HostSettings:
         if not self.asked["packages"]:
             return
         wanted = choose(self.module, self.asked["packages"], purpose="packages a Kubernetes host needs")
-        present = apt.installed(self.module, wanted)
+        manager = systems.manager(self.module)
+        present = manager.installed(self.module, wanted)
         missing = [name for name in wanted if name not in present]
-        apt.add(self.changes, missing)
+        add(manager, self.changes, missing)
 
     def _kernel_modules(self) -> None:
         wanted = self.asked["kernel_modules"]

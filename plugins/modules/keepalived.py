@@ -50,9 +50,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, kubeadm, systemd
+from ansible_collections.kubestrap.cluster.plugins.module_utils import kubeadm, systemd
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes, read_text
-from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import run
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages import systems
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages.manager import add
+from ansible_collections.kubestrap.cluster.plugins.module_utils.programs import run
 
 # Both distributions we know call them so; curl asks the API server.
 PACKAGES = ("keepalived", "curl")
@@ -172,8 +174,9 @@ class Keepalived:
         unit = systemd.show(self.module, [SERVICE])[SERVICE]
         started = systemd.StartedWith(self.module, SERVICE, unit, [CONFIGURATION])
         # Installed without a configuration it does not start, so the files may come first or last.
-        missing = [name for name in PACKAGES if name not in apt.installed(self.module, PACKAGES)]
-        apt.add(self.changes, missing)
+        manager = systems.manager(self.module)
+        missing = [name for name in PACKAGES if name not in manager.installed(self.module, PACKAGES)]
+        add(manager, self.changes, missing)
         script = CHECK_SCRIPT.format(
             header=HEADER, node_address=self.asked["node_address"], port=self.asked["api_port"]
         )

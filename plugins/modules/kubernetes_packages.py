@@ -74,32 +74,27 @@ version:
   type: str
 """
 
-import re
-import time
-from functools import partial
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubestrap.cluster.plugins.module_utils import (
-    apt,
     credentials,
     kubeadm,
     systemd,
     traces,
     unfinished,
 )
-from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes, read_text
-from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import run
+from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
 from ansible_collections.kubestrap.cluster.plugins.module_utils.images import reference
-from ansible_collections.kubestrap.cluster.plugins.module_utils.ledger import Before, of_file
-from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import ARGUMENT as PROXY_ARGUMENT
-from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import Proxy
-from ansible_collections.kubestrap.cluster.plugins.module_utils.repository import (
-    SOURCES,
+from ansible_collections.kubestrap.cluster.plugins.module_utils.ledger import Before
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages import systems
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages.repository import (
     add_repository,
     kubernetes_url,
     refresh_repository,
 )
+from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import ARGUMENT as PROXY_ARGUMENT
+from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import Proxy
 
 VERSIONED = ["kubelet", "kubeadm", "kubectl"]
 PACKAGES = [*VERSIONED, "cri-tools"]
@@ -107,37 +102,11 @@ PACKAGES = [*VERSIONED, "cri-tools"]
 HELD = [*PACKAGES, "kubernetes-cni"]
 KUBELET_CONF = Path("/etc/kubernetes/kubelet.conf")
 CRICTL_YAML = "/etc/crictl.yaml"
-SOURCES_LIST = Path("/etc/apt/sources.list")
-# Gone since March 2024, or a second entry for the same packages with another key: either makes apt refuse to refresh.
-# The dead repository had one suite for every distribution, wherever it was mirrored.
-STALE = re.compile(r"apt\.kubernetes\.io|\bkubernetes-xenial\b|pkgs\.k8s\.io/core:")
 
 
 def matches(version: str, wanted: str) -> bool:
     """Tell whether a package version such as 1.36.4-1.1 is the wanted patch version, or one of the wanted minor."""
     return version.startswith(f"{wanted}-") or (wanted.count(".") == 1 and version.startswith(f"{wanted}."))
-
-
-def without_stale_entries(text: str, url: str, *, deb822: bool) -> str:
-    """Return a source file of apt without other entries for Kubernetes; empty when nothing else is in it.
-
-    Args:
-        text: The file.
-        url: The repository in use, which must not be in a second file.
-        deb822: Whether the file is in the style of paragraphs (.sources) instead of lines (.list).
-    """
-    entries = re.split(r"\n\s*\n", text.strip("\n")) if deb822 else text.splitlines()
-    kept = [entry for entry in entries if not _is_stale(entry, url)]
-    if kept == entries:
-        return text
-    if not any(line.strip() and not line.lstrip().startswith("#") for entry in kept for line in entry.splitlines()):
-        return ""
-    return ("\n\n" if deb822 else "\n").join(kept) + "\n"
-
-
-def _is_stale(entry: str, url: str) -> bool:
-    active = "\n".join(line for line in entry.splitlines() if not line.lstrip().startswith("#"))
-    return url.rstrip("/") in active or STALE.search(active) is not None
 
 
 def is_node() -> bool:
@@ -153,7 +122,8 @@ class KubernetesPackages:
         self.module = module
         self.wanted: str = module.params["version"].removeprefix("v")
         self.changes = Changes(module)
-        self.installed = apt.installed(module, HELD)
+        self.manager = systems.manager(module)
+        self.installed = self.manager.installed(module, HELD)
 
     def run(self) -> None:
         """Converge and end the module."""
@@ -172,7 +142,7 @@ class KubernetesPackages:
             key_fingerprint=self.module.params["key_fingerprint"],
             needed=bool(missing),
         )
-        self._remove_stale_sources(source, url)
+        self.manager.disable_other_sources(self.changes, source, url)
         if missing or changed:
             refresh_repository(self.changes, source, url, needed=bool(missing))
         if missing:
@@ -224,29 +194,10 @@ class KubernetesPackages:
             f"in passing. Ask for {present} (kubernetes_packages_version, cluster_kubernetes_version) to keep it."
         )
 
-    def _remove_stale_sources(self, ours: str, url: str) -> None:
-        for path in [SOURCES_LIST, *sorted(Path(SOURCES).glob("*.list")), *sorted(Path(SOURCES).glob("*.sources"))]:
-            text = read_text(str(path))
-            if text is None or str(path) == ours:
-                continue
-            kept = without_stale_entries(text, url, deb822=path.suffix == ".sources")
-            if not kept and text and path != SOURCES_LIST:
-                # apt passes over this ending without a word.
-                aside = path.with_name(f"{path.name}.{time.strftime('%Y%m%dT%H%M%S')}.disabled")
-                self.changes.act(
-                    str(path),
-                    partial(path.rename, aside),
-                    before="read by apt\n",
-                    after=f"moved to {aside}\n",
-                    was=[of_file(str(path))],
-                )
-            elif kept != text:
-                self.changes.file(str(path), kept, keep=True)
-
     def _install(self, names: list[str], url: str) -> None:
         specs = []
         for name in names:
-            versions = apt.available_versions(self.module, name)
+            versions = self.manager.available_versions(self.module, name)
             right = [version for version in versions if name not in VERSIONED or matches(version, self.wanted)]
             if not right:
                 there = ", ".join(dict.fromkeys(version.split("-")[0] for version in versions)) or "no version at all"
@@ -254,18 +205,17 @@ class KubernetesPackages:
                     msg=f"The repository {url} has no {name} {self.wanted}. It has: {there}. Ask for one of them "
                     "(kubernetes_packages_version, cluster_kubernetes_version)."
                 )
-            specs.append(f"{name}={right[0]}")
-        apt.install(self.module, specs, change_version=True)
-        self.installed = apt.installed(self.module, HELD)
+            specs.append(self.manager.exactly(name, right[0]))
+        self.manager.install(self.module, specs, change_version=True)
+        self.installed = self.manager.installed(self.module, HELD)
 
     def _hold(self) -> None:
         names = HELD if self.module.check_mode else self.installed
         loose = [name for name in names if name not in self.installed or not self.installed[name].held]
         if loose:
-            selections = "".join(f"{name} hold\n" for name in loose)
             self.changes.act(
                 f"hold {' '.join(loose)}",
-                lambda: run(self.module, ["dpkg", "--set-selections"], purpose="hold packages", stdin=selections),
+                lambda: self.manager.hold(self.module, loose),
                 before="upgraded with the system\n",
                 after="held\n",
                 was=[Before("hold", name, None) for name in loose],

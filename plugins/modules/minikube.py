@@ -88,20 +88,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, kubeconfig, traces
+from ansible_collections.kubestrap.cluster.plugins.module_utils import kubeconfig, traces
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import (
     Changes,
     read_text,
     sha256_of,
     write_atomically,
 )
-from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import execute, last_lines, run
 from ansible_collections.kubestrap.cluster.plugins.module_utils.download import DownloadError, architecture, fetch
 from ansible_collections.kubestrap.cluster.plugins.module_utils.homes import HomeError, as_user
 from ansible_collections.kubestrap.cluster.plugins.module_utils.images import Content, content
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import ADMIN_KUBECONFIG
 from ansible_collections.kubestrap.cluster.plugins.module_utils.ledger import Before
-from ansible_collections.kubestrap.cluster.plugins.module_utils.repository import add_repository, refresh_repository
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages import systems
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages.manager import add
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages.repository import (
+    add_repository,
+    refresh_repository,
+)
+from ansible_collections.kubestrap.cluster.plugins.module_utils.programs import execute, last_lines, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -345,7 +350,7 @@ class Minikube:
         if shutil.which("sudo", path=PATH) is None:
             # Minikube calls it even when it is root already.
             missing.append("sudo")
-        apt.add(self.changes, missing)
+        add(systems.manager(self.module), self.changes, missing)
         if shutil.which("cri-dockerd", path=PATH) is None:
             binary = next(CRI_DOCKERD_HOME.glob("*/cri-dockerd"), None)
             if binary is None and not self.module.check_mode:

@@ -147,9 +147,7 @@ from typing import Any, Optional
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubestrap.cluster.plugins.module_utils import (
     advice,
-    apt,
     confidential,
-    docker,
     living_cluster,
     machine_findings,
     package_findings,
@@ -170,13 +168,15 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.network import (
     source_address,
     why_unreachable,
 )
-from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import ARGUMENT as PROXY_ARGUMENT
-from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import Proxy, open_directly
-from ansible_collections.kubestrap.cluster.plugins.module_utils.repository import (
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages import systems
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages.repository import (
     RepositoryError,
     checked_key,
     kubernetes_url,
 )
+from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import ARGUMENT as PROXY_ARGUMENT
+from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import Proxy, open_directly
+from ansible_collections.kubestrap.cluster.plugins.module_utils.runtimes import docker
 
 SYSTEMD = Path("/run/systemd/system")
 KUBELET_CONF = Path("/etc/kubernetes/kubelet.conf")
@@ -321,7 +321,8 @@ class Preflight:
             is_control_plane=self.is_control_plane, api_ready=self.facts.get("api_ready", False)
         )
         if self.cluster is not None:
-            packages = apt.installed(self.module, KUBERNETES_PACKAGES)
+            manager = systems.known_manager()
+            packages = manager.installed(self.module, KUBERNETES_PACKAGES) if manager else {}
             kubelet = packages.get("kubelet")
             self.facts.update(
                 cluster=self.cluster,
@@ -542,7 +543,7 @@ class Preflight:
                 "there.",
                 f"Set it right: `date -s`, and see why {service} does not keep it so."
                 if service
-                else "Set it right and keep it right: `apt-get install systemd-timesyncd`, or chrony.",
+                else "Set it right and keep it right: install systemd-timesyncd, or chrony.",
             )
         elif not in_container() and _clock_is_free():
             self.found_all([machine_findings.unsynchronised(service)])
@@ -679,12 +680,12 @@ class Preflight:
 
     def _packages(self) -> None:
         wanted = [*choose(self.module, self.asked["runtime_packages"], purpose="packages of it"), *KUBERNETES_PACKAGES]
-        present = apt.installed(self.module, wanted)
+        present = systems.manager(self.module).installed(self.module, wanted)
         missing = [name for name in wanted if name not in present]
         known = {finding["id"] for finding in self.findings}
         excluded = self.asked["docker_conflicting_packages"] if "docker-conflict" in known else ()
         found = package_findings.packages(self.module, missing, known=excluded, exact=EXACT_PACKAGES)
-        for finding in (*package_findings.busy(), *found):
+        for finding in (*package_findings.busy(self.module), *found):
             self.found(finding.name, finding.evidence, finding.fix, blocker=finding.blocker and not self.joined)
 
     def _repository(self) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.kubestrap.cluster.plugins.module_utils import systemd
-from ansible_collections.kubestrap.cluster.plugins.module_utils.apt import upstream_version
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
 from ansible_collections.kubestrap.cluster.plugins.module_utils.download import DownloadError
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages.apt import upstream_version
 from ansible_collections.kubestrap.cluster.plugins.modules import docker_runtime
 from ansible_collections.kubestrap.cluster.plugins.modules.containerd_runtime import ContainerdRuntime
 from ansible_collections.kubestrap.cluster.plugins.modules.docker_runtime import (

@@ -3,14 +3,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, traces, unfinished
+from ansible_collections.kubestrap.cluster.plugins.module_utils import traces, unfinished
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
-from ansible_collections.kubestrap.cluster.plugins.module_utils.repository import kubernetes_url
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages import apt
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages.apt import without_stale_entries
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages.repository import kubernetes_url
 from ansible_collections.kubestrap.cluster.plugins.modules import kubernetes_packages
 from ansible_collections.kubestrap.cluster.plugins.modules.kubernetes_packages import (
     KubernetesPackages,
     matches,
-    without_stale_entries,
 )
 
 URL = "https://mirror.example/v1.36/deb/"
@@ -97,14 +98,13 @@ def test_a_control_plane_without_its_kubelet_conf_is_not_upgraded_in_passing(
 def test_a_source_file_of_the_persons_is_set_aside_where_apt_does_not_look(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kubernetes_packages, "SOURCES", str(tmp_path))
-    monkeypatch.setattr(kubernetes_packages, "SOURCES_LIST", tmp_path / "sources.list")
+    monkeypatch.setattr(apt, "SOURCES", str(tmp_path))
+    monkeypatch.setattr(apt, "SOURCES_LIST", tmp_path / "sources.list")
     (tmp_path / "mine.list").write_text(f"# of 2023, ask Ann\n{OLD}\n")
-    packages: Any = KubernetesPackages.__new__(KubernetesPackages)
     for check_mode in (True, False):
-        packages.changes = Changes(SimpleNamespace(check_mode=check_mode))  # type: ignore[arg-type]
-        packages._remove_stale_sources("", URL)
-        assert packages.changes
+        changes = Changes(SimpleNamespace(check_mode=check_mode))  # type: ignore[arg-type]
+        apt.disable_other_sources(changes, "", URL)
+        assert changes
         assert (tmp_path / "mine.list").exists() is check_mode
     (aside,) = tmp_path.iterdir()
     assert (aside.suffix, "ask Ann" in aside.read_text()) == (".disabled", True)

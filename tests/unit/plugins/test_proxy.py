@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from ansible_collections.kubestrap.cluster.plugins.module_utils import download, proxy
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages import apt
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import Proxy, is_direct, shown
 
 ASKED: dict[str, Any] = {
@@ -25,15 +26,15 @@ ASKED: dict[str, Any] = {
 
 @pytest.fixture
 def changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Changes:
-    monkeypatch.setattr(proxy, "APT", str(tmp_path / "apt"))
+    monkeypatch.setattr(apt, "PROXY", str(tmp_path / "apt"))
     monkeypatch.setattr(proxy, "ENVIRONMENT", str(tmp_path / "proxy.env"))
     monkeypatch.setattr(proxy, "drop_in", lambda unit: str(tmp_path / f"{unit}.conf"))
     return Changes(SimpleNamespace(check_mode=False))  # type: ignore[arg-type] - all it takes
 
 
 def test_apt_gets_addresses_and_the_names_it_understands(changes: Changes) -> None:
-    Proxy(ASKED).for_apt(changes)
-    assert Path(proxy.APT).read_text().splitlines() == [
+    apt.use_proxy(changes, Proxy(ASKED))
+    assert Path(apt.PROXY).read_text().splitlines() == [
         'Acquire::http::Proxy "http://me:secret@proxy.example:3128";',
         'Acquire::https::Proxy "http://proxy.example:3128";',
         'Acquire::http::Proxy::localhost "DIRECT";',
@@ -57,25 +58,25 @@ def test_a_service_reads_the_list_as_a_whole_from_a_file_that_is_no_part_of_the_
 @pytest.mark.parametrize(("http", "mode"), [(ASKED["http"], 0o600), ("http://proxy.example:3128", 0o644)])
 def test_files_with_a_password_are_roots_alone(changes: Changes, http: str, mode: int) -> None:
     asked = Proxy({**ASKED, "http": http})
-    asked.for_apt(changes)
+    apt.use_proxy(changes, asked)
     asked.for_service(changes, "docker.service")
-    assert {stat.S_IMODE(Path(path).stat().st_mode) for path in (proxy.APT, proxy.ENVIRONMENT)} == {mode}
+    assert {stat.S_IMODE(Path(path).stat().st_mode) for path in (apt.PROXY, proxy.ENVIRONMENT)} == {mode}
 
 
 def test_without_a_proxy_nothing_is_left_and_the_last_file_goes_last(changes: Changes) -> None:
     with_proxy, without = Proxy(ASKED), Proxy({})
-    with_proxy.for_apt(changes)
+    apt.use_proxy(changes, with_proxy)
     with_proxy.for_service(changes, "docker.service")
     assert not with_proxy.is_left()
-    without.for_apt(changes)
+    apt.use_proxy(changes, without)
     assert without.for_service(changes, "docker.service")
     # Here a service is restarted; a run that is cut before has to know that in the next one.
     assert without.is_left()
     without.forget(changes)
     assert not without.is_left()
-    assert list(Path(proxy.APT).parent.iterdir()) == []
+    assert list(Path(apt.PROXY).parent.iterdir()) == []
     count = len(changes.diff)
-    without.for_apt(changes)
+    apt.use_proxy(changes, without)
     without.for_service(changes, "docker.service")
     without.forget(changes)
     assert len(changes.diff) == count

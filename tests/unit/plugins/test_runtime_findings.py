@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, docker, runtime_findings, systemd
+from ansible_collections.kubestrap.cluster.plugins.module_utils import runtime_findings, systemd
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages import apt
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import Proxy
+from ansible_collections.kubestrap.cluster.plugins.module_utils.runtimes import docker
 
 DOCKER = {"debian": ["docker.io"]}
 CONTAINERD = {"debian": ["containerd"]}

@@ -13,21 +13,34 @@ import re
 import struct
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Optional
 
-from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import TIMED_OUT, execute, last_lines, run
-from ansible_collections.kubestrap.cluster.plugins.module_utils.ledger import Before
+from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
+from ansible_collections.kubestrap.cluster.plugins.module_utils.ledger import of_file
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages.manager import Package, Source
+from ansible_collections.kubestrap.cluster.plugins.module_utils.programs import TIMED_OUT, execute, last_lines, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ansible.module_utils.basic import AnsibleModule
     from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
+    from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import Proxy
 
+NAME = "apt"
+REFRESH = "apt-get update"
 LISTS = Path("/var/lib/apt/lists")
 LISTS_FRESH_SECONDS = 24 * 3600
 SOURCES = "/etc/apt/sources.list.d"
+SOURCES_LIST = Path("/etc/apt/sources.list")
+KEYRINGS = "/etc/apt/keyrings"
+# After whatever the distribution or a cloud put there.
+PROXY = "/etc/apt/apt.conf.d/99kubestrap-proxy"
+# Gone since March 2024, or a second entry for the same packages with another key: either makes apt refuse to refresh.
+# The dead repository had one suite for every distribution, wherever it was mirrored.
+STALE = re.compile(r"apt\.kubernetes\.io|\bkubernetes-xenial\b|pkgs\.k8s\.io/core:")
 PREFERENCES = Path("/etc/apt/preferences")
 # What its holder does. apt itself waits for dpkg's first lock alone.
 LOCKS = {
@@ -60,15 +73,6 @@ ENVIRONMENT = {
 NOT_IN_LISTS = re.compile(
     r"Unable to locate package|has no installation candidate|404 +Not Found|Version .* was not found"
 )
-
-
-class Package:
-    """One package as dpkg knows it."""
-
-    def __init__(self, version: str, *, held: bool) -> None:
-        """Hold the installed version and whether it is protected from upgrades."""
-        self.version = version
-        self.held = held
 
 
 def installed(module: AnsibleModule, names: Iterable[str]) -> dict[str, Package]:
@@ -133,6 +137,11 @@ def holders() -> dict[Path, str]:
     """Return who holds which lock at the moment."""
     found = {path: holder(path) for path in LOCKS}
     return {path: who for path, who in found.items() if who}
+
+
+def busy() -> dict[str, str]:
+    """Return who works with the packages at the moment, and what at."""
+    return {who: LOCKS[path] for path, who in holders().items()}
 
 
 def update(module: AnsibleModule, *, source: str | None = None) -> str:
@@ -297,16 +306,90 @@ def _apt_get(module: AnsibleModule, arguments: Sequence[str]) -> tuple[int, str]
         return code, stdout + stderr
 
 
-def add(changes: Changes, missing: Sequence[str]) -> None:
-    """Install the packages a host lacks, told as one change; none is fine."""
-    if missing:
-        changes.act(
-            f"packages {' '.join(missing)}",
-            lambda: install(changes.module, missing),
-            before="not installed\n",
-            after="installed\n",
-            was=[Before("packages", name, None) for name in missing],
-        )
+def without_stale_entries(text: str, url: str, *, deb822: bool) -> str:
+    """Return a source file of apt without other entries for Kubernetes; empty when nothing else is in it.
+
+    Args:
+        text: The file.
+        url: The repository in use, which must not be in a second file.
+        deb822: Whether the file is in the style of paragraphs (.sources) instead of lines (.list).
+    """
+    entries = re.split(r"\n\s*\n", text.strip("\n")) if deb822 else text.splitlines()
+    kept = [entry for entry in entries if not _is_stale(entry, url)]
+    if kept == entries:
+        return text
+    if not any(line.strip() and not line.lstrip().startswith("#") for entry in kept for line in entry.splitlines()):
+        return ""
+    return ("\n\n" if deb822 else "\n").join(kept) + "\n"
+
+
+def _is_stale(entry: str, url: str) -> bool:
+    active = "\n".join(line for line in entry.splitlines() if not line.lstrip().startswith("#"))
+    return url.rstrip("/") in active or STALE.search(active) is not None
+
+
+def disable_other_sources(changes: Changes, ours: str, url: str) -> None:
+    """Take other entries for Kubernetes out of apt's sources; a file with nothing else is moved aside.
+
+    Args:
+        changes: What the module changes.
+        ours: The file of the repository in use.
+        url: Its address, which must not be in a second file.
+    """
+    for path in [SOURCES_LIST, *sorted(Path(SOURCES).glob("*.list")), *sorted(Path(SOURCES).glob("*.sources"))]:
+        text = read_text(str(path))
+        if text is None or str(path) == ours:
+            continue
+        kept = without_stale_entries(text, url, deb822=path.suffix == ".sources")
+        if not kept and text and path != SOURCES_LIST:
+            # apt passes over this ending without a word.
+            aside = path.with_name(f"{path.name}.{time.strftime('%Y%m%dT%H%M%S')}.disabled")
+            changes.act(
+                str(path),
+                partial(path.rename, aside),
+                before="read by apt\n",
+                after=f"moved to {aside}\n",
+                was=[of_file(str(path))],
+            )
+        elif kept != text:
+            changes.file(str(path), kept, keep=True)
+
+
+def source(*, name: str, url: str, suite: str, components: str) -> Source:
+    """Return how a repository is described: one file in the style of paragraphs, with the key it must be signed by."""
+    key = f"{KEYRINGS}/{name}.asc"
+    lines = ["Types: deb", f"URIs: {url}", f"Suites: {suite}"]
+    if components:
+        lines.append(f"Components: {components}")
+    lines.append(f"Signed-By: {key}")
+    return Source(key, f"{SOURCES}/{name}.sources", "\n".join(lines) + "\n")
+
+
+def use_proxy(changes: Changes, proxy: Proxy) -> None:
+    """Let apt use a proxy from now on, so that security updates arrive; without one, the file goes."""
+    if not proxy:
+        changes.absent(PROXY)
+        return
+    lines = [f'Acquire::{scheme}::Proxy "{address}";' for scheme, address in proxy.addresses.items()]
+    # apt knows single names and addresses only.
+    lines += [
+        f'Acquire::{scheme}::Proxy::{name} "DIRECT";'
+        for scheme in proxy.addresses
+        for name in proxy.no_proxy
+        if not name.startswith((".", "*")) and "/" not in name and ":" not in name
+    ]
+    changes.file(PROXY, "".join(f"{line}\n" for line in lines), mode=proxy.mode)
+
+
+def exactly(name: str, version: str) -> str:
+    """Return how `install` is told which version of a package."""
+    return f"{name}={version}"
+
+
+def hold(module: AnsibleModule, names: Iterable[str]) -> None:
+    """Protect packages from upgrades."""
+    selections = "".join(f"{name} hold\n" for name in names)
+    run(module, ["dpkg", "--set-selections"], purpose="hold packages", stdin=selections)
 
 
 def complaints(text: str) -> str:
@@ -323,7 +406,7 @@ def _fail_installation(module: AnsibleModule, wanted: Sequence[str], text: str, 
     advice = ""
     names = [word.partition("=")[0] for word in wanted]
     if LOCKED.search(text):
-        held = "; ".join(f"{who} {LOCKS[path]}" for path, who in holders().items())
+        held = "; ".join(f"{who} {what}" for who, what in busy().items())
         advice = (
             f" Another program works with the packages of this host, since {LOCK_SECONDS} s or more"
             f"{f': {held}' if held else ''}. Wait until it is done and run again."

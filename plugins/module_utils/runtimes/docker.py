@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
-from ansible_collections.kubestrap.cluster.plugins.module_utils.commands import execute
+from ansible_collections.kubestrap.cluster.plugins.module_utils.programs import execute
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -4,7 +4,7 @@ import re
 import subprocess
 from typing import Any
 
-from ansible_collections.kubestrap.cluster.plugins.module_utils import commands
+from ansible_collections.kubestrap.cluster.plugins.module_utils import programs
 
 
 class Module:
@@ -16,7 +16,7 @@ class Module:
 
 
 def execute(*words: str, seconds: int = 5) -> tuple[int, str, str]:
-    return commands.execute(Module(), words, seconds=seconds)  # type: ignore[arg-type]
+    return programs.execute(Module(), words, seconds=seconds)  # type: ignore[arg-type]
 
 
 def test_answer() -> None:
@@ -25,7 +25,7 @@ def test_answer() -> None:
 
 def test_program_that_hangs_is_ended_and_named() -> None:
     code, stdout, stderr = execute("sh", "-c", "echo begun; exec sleep 30", seconds=1)
-    assert (code, stdout) == (commands.TIMED_OUT, "begun\n")
+    assert (code, stdout) == (programs.TIMED_OUT, "begun\n")
     assert stderr == "sh did not end within 1 s"
 
 
@@ -43,5 +43,5 @@ def test_programs_answer_in_english_whatever_the_host_speaks() -> None:
             seen.update(options)
             return 0, "", ""
 
-    commands.execute(Speaks(), ["apt-cache", "policy", "x"], environ_update={"HOME": "/x"})  # type: ignore[arg-type]
+    programs.execute(Speaks(), ["apt-cache", "policy", "x"], environ_update={"HOME": "/x"})  # type: ignore[arg-type]
     assert seen["environ_update"] == {"LC_ALL": "C.UTF-8", "LANGUAGE": "", "HOME": "/x"}

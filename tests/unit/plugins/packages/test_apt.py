@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, package_findings
+from ansible_collections.kubestrap.cluster.plugins.module_utils import package_findings
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages import apt
 
 
 class FailedError(Exception):
@@ -219,7 +220,9 @@ def test_lists_lock(
         who = apt.holder(host / "lists/lock")
         assert who is not None
         assert f"(process {other.pid})" in who
-        assert [finding.evidence for finding in package_findings.busy()] == [f"{who} refreshes the lists of packages."]
+        assert [finding.evidence for finding in package_findings.busy(Module())] == [
+            f"{who} refreshes the lists of packages."
+        ]
         begun = time.monotonic()
         module = Module(KNOWN)
         assert apt.update(module) == ""  # type: ignore[arg-type]

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.kubestrap.cluster.plugins.module_utils import containerd, registry_trust, toml
+from ansible_collections.kubestrap.cluster.plugins.module_utils import registry_trust, toml
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
+from ansible_collections.kubestrap.cluster.plugins.module_utils.runtimes import containerd
 from ansible_collections.kubestrap.cluster.plugins.modules import containerd_runtime
 
 # What containerd prints, cut down to what matters here: 1.x with double quotes, 2.x with single ones.

@@ -8,11 +8,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.kubestrap.cluster.plugins.module_utils import apt, download, repository
+from ansible_collections.kubestrap.cluster.plugins.module_utils import download
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
-from ansible_collections.kubestrap.cluster.plugins.module_utils.repository import add_repository, refresh_repository
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages import apt
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages.repository import (
+    add_repository,
+    refresh_repository,
+)
 
-from tests.unit.plugins.test_openpgp import (
+from tests.unit.plugins.packages.test_openpgp import (
     ED25519_UNTIL_2030,
     OWNER,
     OWNER_FINGERPRINT,
@@ -53,8 +57,8 @@ def module() -> Module:
 
 @pytest.fixture
 def changes(module: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Changes:
-    monkeypatch.setattr(repository, "KEYRINGS", str(tmp_path / "keyrings"))
-    monkeypatch.setattr(repository, "SOURCES", str(tmp_path / "sources"))
+    monkeypatch.setattr(apt, "KEYRINGS", str(tmp_path / "keyrings"))
+    monkeypatch.setattr(apt, "SOURCES", str(tmp_path / "sources"))
     monkeypatch.setattr(download, "PAUSE_SECONDS", 0)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     return Changes(module)  # type: ignore[arg-type] - all it takes
@@ -94,7 +98,7 @@ def add(changes: Changes, url: str, *, needed: bool = False) -> tuple[str, bool]
 
 
 def key_file() -> Path:
-    return Path(repository.KEYRINGS, "kubernetes.asc")
+    return Path(apt.KEYRINGS, "kubernetes.asc")
 
 
 def test_the_keyring_is_made_from_what_was_checked(changes: Changes, served: SimpleNamespace) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.kubestrap.cluster.plugins.module_utils import docker
+from ansible_collections.kubestrap.cluster.plugins.module_utils.runtimes import docker
 
 UNIT = ["/usr/sbin/dockerd", "-H", "fd://", "--containerd=/run/containerd/containerd.sock"]
 

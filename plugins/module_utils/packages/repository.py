@@ -1,4 +1,4 @@
-"""Signed package repositories for apt: key checked against a pinned fingerprint, one source file.
+"""Signed package repositories: key checked against a pinned fingerprint, one source file.
 
 Runs on the hosts: standard library only, Python 3.9.
 """
@@ -8,17 +8,19 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Optional
 
-from ansible_collections.kubestrap.cluster.plugins.module_utils import apt
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
 from ansible_collections.kubestrap.cluster.plugins.module_utils.download import DownloadError, fetch
 from ansible_collections.kubestrap.cluster.plugins.module_utils.host import read_os_release
-from ansible_collections.kubestrap.cluster.plugins.module_utils.openpgp import KeyFormatError, NoKeyError, read_key
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages import systems
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages.openpgp import (
+    KeyFormatError,
+    NoKeyError,
+    read_key,
+)
 
 if TYPE_CHECKING:
     from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
 
-KEYRINGS = "/etc/apt/keyrings"
-SOURCES = "/etc/apt/sources.list.d"
 # Bytes. Real ones have a few thousand; with hundreds of signatures of others some ten thousand.
 MOST_OF_A_KEY = 256 * 1024
 KEY_SECONDS = 60
@@ -48,34 +50,29 @@ def add_repository(
     needed: bool,
     components: str = "",
 ) -> tuple[str, bool]:
-    """Make apt know a repository by its current key; return its source file, and whether that or the key changed.
+    """Let a host know a repository by its current key; return its source file, and whether that or the key changed.
 
     The key is fetched on every run, because a renewed key keeps its fingerprint but gets a later expiry date. When it
     cannot be had, nothing is needed from the repository and the host has the pinned key already, that is a warning.
     """
-    key = f"{KEYRINGS}/{name}.asc"
-    source = f"{SOURCES}/{name}.sources"
+    source = systems.manager(changes.module).source(name=name, url=url, suite=suite, components=components)
     try:
         content = checked_key(key_url, key_fingerprint)
     except RepositoryError as error:
-        present = _pinned(key, key_fingerprint)
+        present = _pinned(source.key, key_fingerprint)
         if needed or present is None or not isinstance(error, RepositoryAwayError):
             changes.module.fail_json(msg=str(error))
         _go_on(changes, str(error))
         # An earlier version of this program wrote the file as it was served.
-        changes.file(key, present)
-        return source, False
-    lines = ["Types: deb", f"URIs: {url}", f"Suites: {suite}"]
-    if components:
-        lines.append(f"Components: {components}")
-    lines.append(f"Signed-By: {key}")
-    key_changed = changes.file(key, content)
-    source_changed = changes.file(source, "\n".join(lines) + "\n")
-    return source, key_changed or source_changed
+        changes.file(source.key, present)
+        return source.path, False
+    key_changed = changes.file(source.key, content)
+    source_changed = changes.file(source.path, source.content)
+    return source.path, key_changed or source_changed
 
 
 def add_docker_repository(changes: Changes, repository: dict[str, str], *, needed: bool) -> None:
-    """Make apt know Docker's own packages for this host's distribution.
+    """Let a host know Docker's own packages for this host's distribution.
 
     Args:
         changes: What the module changes.
@@ -102,9 +99,10 @@ def refresh_repository(changes: Changes, source: str, url: str, *, needed: bool)
     """Read the list of packages of one repository; end the module when that fails and something in it is needed."""
     if changes.module.check_mode:
         return
-    trouble = apt.update(changes.module, source=source)
+    manager = systems.manager(changes.module)
+    trouble = manager.update(changes.module, source=source)
     if trouble:
-        problem = f"Cannot read the package repository {url}. apt says:\n{trouble}"
+        problem = f"Cannot read the package repository {url}. {manager.NAME} says:\n{trouble}"
         if needed:
             changes.module.fail_json(msg=problem)
         _go_on(changes, problem)
@@ -145,7 +143,7 @@ def checked_key(url: str, fingerprint: str) -> str:
     if key.expires is not None and key.expires < time.time():
         day = time.strftime("%Y-%m-%d", time.gmtime(key.expires))
         raise RepositoryAwayError(
-            f"The key at {url} expired on {day}: apt would refuse its packages. Ask the owner of the repository "
+            f"The key at {url} expired on {day}: its packages would be refused. Ask the owner of the repository "
             "for a renewed key (for pkgs.k8s.io: a newer minor of Kubernetes has it), and check this host's clock."
         )
     return key.armoured

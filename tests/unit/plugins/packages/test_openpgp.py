@@ -6,8 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ansible_collections.kubestrap.cluster.plugins.module_utils import openpgp
-from ansible_collections.kubestrap.cluster.plugins.module_utils.openpgp import KeyFormatError, read_key
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages import openpgp
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages.openpgp import KeyFormatError, read_key
 
 ED25519_UNTIL_2030 = b"""\
 -----BEGIN PGP PUBLIC KEY BLOCK-----

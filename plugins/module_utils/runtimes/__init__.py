@@ -1,0 +1,1 @@
+"""What runs the containers of a host: a table of what differs, and the settings of each."""
