@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 from ansible import constants as C  # noqa: N812 - its name everywhere
 from ansible import context
@@ -36,6 +36,8 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.manifests import
     read,
 )
 from ansible_collections.kubestrap.cluster.plugins.module_utils.relay import BLOCK, BROKEN_OFF, REFUSED
+from ansible_collections.kubestrap.cluster.plugins.module_utils.runtimes.runtime import ARGUMENT as RUNTIME
+from ansible_collections.kubestrap.cluster.plugins.module_utils.runtimes.runtime import RUNTIMES
 from ansible_collections.kubestrap.cluster.plugins.plugin_utils.relay_line import (
     END,
     Place,
@@ -51,32 +53,6 @@ KUBELET_CONF = "/etc/kubernetes/kubelet.conf"
 STILL, LOAD = 300, 1900
 # Bytes that are kept of what a host says.
 SAID = 1 << 14
-
-
-class Runtime(NamedTuple):
-    """How a container runtime is spoken to on a host.
-
-    Attributes:
-        describe: Command that describes an image, C({name}), as JSON.
-        load: Command that takes an archive from its standard input.
-    """
-
-    describe: str
-    load: str
-
-
-RUNTIMES = {
-    "docker": Runtime(describe="docker image inspect {name}", load="docker load --quiet"),
-    # kubelet sees what is in this namespace; crictl completes a name as kubelet does. What crictl itself says of the
-    # configuration has no healthcheck. An ID is the digest of the configuration there.
-    "containerd": Runtime(
-        describe=(
-            "id=$(crictl inspecti --output go-template --template '{{{{.status.id}}}}' {name}) && "
-            'ctr --namespace k8s.io content get "$id"'
-        ),
-        load="ctr --namespace k8s.io images import -",
-    ),
-}
 
 
 class LocalImage:
@@ -250,7 +226,7 @@ class ActionModule(ActionBase):
                 "base": {"type": "str"},
                 "address": {"type": "str", "default": ""},
                 "relay": {"type": "bool", "default": True},
-                "container_runtime": {"type": "str", "default": "docker", "choices": list(RUNTIMES)},
+                "container_runtime": RUNTIME,
             }
         )
         self.runtime = RUNTIMES[options["container_runtime"]]

@@ -19,9 +19,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
-from ansible_collections.kubestrap.cluster.plugins.module_utils import credentials, proxy
+from ansible_collections.kubestrap.cluster.plugins.module_utils import credentials, proxy, versions
 from ansible_collections.kubestrap.cluster.plugins.module_utils.images import reference
 from ansible_collections.kubestrap.cluster.plugins.module_utils.patience import HINT
+from ansible_collections.kubestrap.cluster.plugins.module_utils.runtimes.runtime import RUNTIMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,13 +91,12 @@ CAUSES = (
         r"client version \S+ is too new|client version \S+ is too old",
         "cri-dockerd and Docker Engine do not speak the same API version: Docker 25 or newer is needed.",
     ),
-    (
-        r"dial unix \S*cri-dockerd\.sock: connect: (?:no such file|connection refused)",
-        "The container runtime does not answer on its socket: `systemctl status cri-docker.socket docker` says why.",
-    ),
-    (
-        r"dial unix \S*containerd\.sock: connect: (?:no such file|connection refused)",
-        "The container runtime does not answer on its socket: `systemctl status containerd` says why.",
+    *(
+        (
+            rf"dial unix \S*{re.escape(runtime.socket_file)}: connect: (?:no such file|connection refused)",
+            f"The container runtime does not answer on its socket: `systemctl status {runtime.units}` says why.",
+        )
+        for runtime in RUNTIMES.values()
     ),
     (
         r"cgroups v1 support is deprecated|FailCgroupV1|failCgroupV1",
@@ -249,11 +249,8 @@ def default_address() -> str:
 
 
 def needs_exec_gate(minor: int, runtime: str) -> bool:
-    """Tell whether `kubectl exec` only works with the feature gate off.
-
-    cri-dockerd answers with an address without a scheme; from 1.36 on the kubelet then guesses HTTPS.
-    """
-    return runtime == "docker" and minor >= 36  # noqa: PLR2004
+    """Tell whether `kubectl exec` only works with the feature gate off."""
+    return RUNTIMES[runtime].bare_address and versions.row(minor).guesses_https
 
 
 def kubelet_patch(params: dict[str, Any], release: Optional[tuple[int, int, int]]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import (
     address_of,
     describe_node,
 )
+from ansible_collections.kubestrap.cluster.plugins.module_utils.runtimes import docker
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -48,8 +49,6 @@ QUESTIONS = (
 NETWORK_DIRECTORIES = ("/etc/cni", "/opt/cni")
 OUR_NETWORK = "kube-flannel/kube-flannel-ds"
 OUR_ARGUMENT = "--iface=$(NODE_ADDRESS)"
-CRI_DOCKERD_UNIT = "/etc/systemd/system/cri-docker.service"
-CRI_DOCKERD = "/usr/local/lib/cri-dockerd/"
 
 
 def flag(text: str, name: str) -> str:
@@ -199,10 +198,8 @@ def look(*, is_control_plane: bool, api_ready: bool, default_port: int = 6443) -
         return None
     said = by_files()
     said["made_by_hand"] = not Path(OURS).exists()
-    runtime = (read_text(path) or "" for path in (KUBELET_INSTANCE, KUBELET_SETTINGS, KUBELET_FLAGS))
-    said["own_cri_dockerd"] = "cri-dockerd" in "".join(runtime) and CRI_DOCKERD not in (
-        read_text(CRI_DOCKERD_UNIT) or ""
-    )
+    kubelet = (read_text(path) or "" for path in (KUBELET_INSTANCE, KUBELET_SETTINGS, KUBELET_FLAGS))
+    said["own_cri_dockerd"] = docker.own_cri_dockerd("".join(kubelet))
     if not is_control_plane:
         return said
     manifest = read_text(f"{MANIFESTS}/kube-apiserver.yaml") or ""

@@ -9,21 +9,20 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
-from ansible_collections.kubestrap.cluster.plugins.module_utils import advice, living_cluster, systemd
+from ansible_collections.kubestrap.cluster.plugins.module_utils import advice, confidential, living_cluster, systemd
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
 from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose, read_os_release
 from ansible_collections.kubestrap.cluster.plugins.module_utils.packages import systems
-from ansible_collections.kubestrap.cluster.plugins.module_utils.programs import execute
+from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import Proxy
 from ansible_collections.kubestrap.cluster.plugins.module_utils.runtimes import containerd
 from ansible_collections.kubestrap.cluster.plugins.module_utils.runtimes import docker as settings_of_docker
+from ansible_collections.kubestrap.cluster.plugins.module_utils.runtimes.runtime import RUNTIMES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ansible.module_utils.basic import AnsibleModule
-    from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import Proxy
 
-OLDEST_DOCKER = 25
 # A bare host has no lists of packages yet, and to look changes nothing on it. A release keeps its version.
 OLD_DOCKER = {("docker.io", "debian", "12"): "20.10.24"}
 # Where kubelet reads which runtime it has; the first that says it counts.
@@ -32,7 +31,6 @@ KUBELET_SETTINGS = (
     "/var/lib/kubelet/config.yaml",
     "/var/lib/kubelet/kubeadm-flags.env",
 )
-SOCKETS = {"docker": "cri-dockerd.sock", "containerd": "containerd.sock"}
 
 
 class Finding(NamedTuple):
@@ -64,11 +62,11 @@ def docker(module: AnsibleModule, packages: dict[str, list[str]], excluded: list
     system = read_os_release()
     release = (name, system.get("ID", ""), system.get("VERSION_ID", ""))
     version = engine.version if engine else manager.candidate(module, name) or OLD_DOCKER.get(release)
-    if version is not None and manager.upstream_version(version)[0] < OLDEST_DOCKER:
+    if version is not None and manager.upstream_version(version) < settings_of_docker.OLDEST:
         yield Finding(
             "docker-too-old",
             f"Docker {version} is {'installed' if engine else 'what this distribution has'}; cri-dockerd, the link to "
-            f"Kubernetes, needs Docker {OLDEST_DOCKER} or newer.",
+            f"Kubernetes, needs Docker {settings_of_docker.OLDEST[0]} or newer.",
             "Two ways out: Docker's own packages (cluster_docker_source: docker.com), or containerd, which needs no "
             "Docker (cluster_container_runtime: containerd).",
         )
@@ -129,8 +127,7 @@ def _restart(module: AnsibleModule, reason: str) -> Iterator[Finding]:
 
 def containerd_(module: AnsibleModule, packages: dict[str, list[str]]) -> Iterator[Finding]:
     """Find what speaks against the containerd that is there, or that these packages hold."""
-    code, stdout, _ = execute(module, ["containerd", "--version"])
-    version = containerd.parse_version(stdout) if code == 0 else None
+    version = containerd.installed_version(module)
     what = ".".join(map(str, version or ())) + " is installed"
     if version is None:
         manager = systems.manager(module)
@@ -151,7 +148,7 @@ def node_runtime() -> Optional[str]:
     for path in KUBELET_SETTINGS:
         found = re.search(r"container-?runtime-?endpoint[:=]\s*\"?([^\s\"]+)", read_text(path) or "", re.IGNORECASE)
         if found:
-            return next((name for name, socket in SOCKETS.items() if found[1].endswith(socket)), None)
+            return next((name for name, one in RUNTIMES.items() if found[1].endswith(one.socket_file)), None)
     return None
 
 
@@ -163,3 +160,27 @@ def change(wanted: str, present: Optional[str]) -> Iterator[Finding]:
             f"The host is a node that runs {present}, and {wanted} is asked for.",
             advice.another_host(f"Keep it (cluster_container_runtime: {present} for this host)."),
         )
+
+
+def _all_of_docker(module: AnsibleModule) -> Iterator[Finding]:
+    asked = module.params
+    yield from docker(module, asked["runtime_packages"], asked["docker_conflicting_packages"])
+    settings = settings_of_docker.asked_settings(asked["docker_settings"], asked["docker_registry_mirrors"])
+    confidential.keep(module, settings)
+    yield from docker_settings(module, settings, Proxy(asked["proxy"]))
+    beyond = [registry for registry in asked["mirrored_registries"] if registry != "docker.io"]
+    if beyond:
+        yield Finding(
+            "mirror-ignored",
+            f"Docker has mirrors of docker.io only, and cluster_registry_mirrors names {', '.join(beyond)}.",
+            "Give the mirror's own address instead (cluster_image_registry, cluster_flannel_image_registry, the "
+            "app's manifests), or use containerd.",
+            blocker=False,
+        )
+
+
+# What speaks against each, by what the module preflight was asked.
+LOOKS: dict[str, Callable[[AnsibleModule], Iterator[Finding]]] = {
+    "docker": _all_of_docker,
+    "containerd": lambda module: containerd_(module, module.params["runtime_packages"]),
+}

@@ -158,15 +158,12 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import Pro
 from ansible_collections.kubestrap.cluster.plugins.module_utils.runtimes import docker
 from ansible_collections.kubestrap.cluster.plugins.module_utils.runtimes.docker import DAEMON_JSON, LAST_ASKED
 
-OLDEST_DOCKER = 25
 DOCKER = "docker.service"
 CERTIFICATES = "/etc/docker/certs.d"
 # cri-dockerd looks for config.json where it was started.
 CRI_DOCKERD_LOGINS = Path("/etc/cri-dockerd/config.json")
-CRI_DOCKERD_HOME = Path("/usr/local/lib/cri-dockerd")
 UNITS = "/etc/systemd/system"
 UNIT_FILES = [f"{UNITS}/cri-docker.service", f"{UNITS}/cri-docker.socket"]
-SOCKET = "unix:///run/cri-dockerd.sock"
 
 SERVICE_UNIT = """\
 [Unit]
@@ -279,7 +276,7 @@ class DockerRuntime:
         add(self.manager, self.changes, missing)
         self._cri_dockerd(binary, cri_dockerd, in_place=in_place)
         self._services(before, after, proxy_changed=proxy_changed, replaced=not in_place)
-        self.changes.exit(docker_version=version, socket=SOCKET)
+        self.changes.exit(docker_version=version, socket=docker.SOCKET)
 
     def _refuse_other_family(self, installed: dict[str, Package]) -> None:
         conflicting = [name for name in self.asked["conflicting_packages"] if name in installed]
@@ -301,10 +298,10 @@ class DockerRuntime:
         if version is None:
             # In check mode, before the host's first refresh.
             return ""
-        if self.manager.upstream_version(version)[0] < OLDEST_DOCKER:
+        if self.manager.upstream_version(version) < docker.OLDEST:
             state = "is installed" if self.engine in installed else "is what this distribution has"
             self.module.fail_json(
-                msg=f"Docker {version} {state}, and cri-dockerd needs Docker {OLDEST_DOCKER} or newer (API 1.44). "
+                msg=f"Docker {version} {state}, and cri-dockerd needs Docker {docker.OLDEST[0]} or newer (API 1.44). "
                 "Two ways out: take Docker's own packages (docker_source, cluster_docker_source: docker.com), "
                 "or containerd, which needs no Docker (cluster_container_runtime: containerd)."
             )
@@ -387,7 +384,7 @@ class DockerRuntime:
 
     def _cri_dockerd_binary(self) -> Path:
         # The directory's name is the archive it came from; what came out of it is written beside it.
-        return CRI_DOCKERD_HOME / self._digest()[:16].lower() / "cri-dockerd"
+        return docker.CRI_DOCKERD_HOME / self._digest()[:16].lower() / "cri-dockerd"
 
     def _download(self) -> bytes:
         url = self.asked["cri_dockerd_url"].replace("{arch}", architecture())
@@ -541,7 +538,7 @@ def is_in_place(binary: Path) -> bool:
 def _place(binary: Path, content: bytes) -> None:
     write_atomically(str(_digest_beside(binary)), f"{hashlib.sha256(content).hexdigest()}\n")
     write_atomically(str(binary), content, mode=0o755)
-    for other in CRI_DOCKERD_HOME.glob("*"):
+    for other in docker.CRI_DOCKERD_HOME.glob("*"):
         # A running cri-dockerd keeps its file until it is restarted.
         if other != binary.parent:
             shutil.rmtree(other)

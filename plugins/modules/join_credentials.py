@@ -48,6 +48,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.control_plane im
 from ansible_collections.kubestrap.cluster.plugins.module_utils.judgement import HOLDS
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubeadm import KubeadmError, SecretFile
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import Kubectl, KubectlError, as_list
+from ansible_collections.kubestrap.cluster.plugins.module_utils.versions import KUBEADM_API
 
 CA_CERTIFICATE = "/etc/kubernetes/pki/ca.crt"
 
@@ -92,7 +93,7 @@ def share_certificates(kubectl: Kubectl) -> str:
     cluster = kubectl.run(
         "--namespace=kube-system", "get", "configmap/kubeadm-config", "-o", "jsonpath={.data.ClusterConfiguration}"
     )
-    init = {"apiVersion": "kubeadm.k8s.io/v1beta4", "kind": "InitConfiguration", "certificateKey": key}
+    init = {"apiVersion": KUBEADM_API, "kind": "InitConfiguration", "certificateKey": key}
     with SecretFile(f"{kubeadm.as_documents([init])}---\n{cluster}") as path:
         done = kubeadm.run("kubeadm", "init", "phase", "upload-certs", "--upload-certs", "--skip-certificate-key-print",
                            "--config", path, timeout=kubeadm.OTHER_RUN_SECONDS)  # fmt: skip

@@ -106,6 +106,8 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.control_plane im
 from ansible_collections.kubestrap.cluster.plugins.module_utils.judgement import HOLDS, UndecidedError
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubeadm import KubeadmError, SecretFile
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import KubectlError
+from ansible_collections.kubestrap.cluster.plugins.module_utils.runtimes.runtime import ARGUMENT as RUNTIME
+from ansible_collections.kubestrap.cluster.plugins.module_utils.versions import KUBEADM_API
 
 CONFIGURATION = f"{kubeadm.KUBERNETES}/kubestrap/init.yaml"
 # What is left to do once the API answers; each phase may be repeated.
@@ -114,7 +116,6 @@ DONE_BEFORE_API = "preflight,certs,kubeconfig,etcd,control-plane,kubelet-start,w
 
 def configuration(params: dict[str, Any], version: tuple[int, int, int], token: str = "") -> list[dict[str, Any]]:
     """Return the documents `kubeadm init` reads."""
-    api = "kubeadm.k8s.io/v1beta4"
     runtimes = {params["container_runtime"], *params["container_runtimes"]}
     registration = kubeadm.node_registration(
         name=params["node_name"],
@@ -126,7 +127,7 @@ def configuration(params: dict[str, Any], version: tuple[int, int, int], token: 
         registration["taints"] = []
     endpoint, port = split_endpoint(params["api_endpoint"])
     init = {
-        "apiVersion": api,
+        "apiVersion": KUBEADM_API,
         "kind": "InitConfiguration",
         "localAPIEndpoint": {"advertiseAddress": params["node_address"], "bindPort": port},
         # The default is a day. Nobody uses this token; it is removed when init is done. Without a token given here
@@ -142,7 +143,7 @@ def configuration(params: dict[str, Any], version: tuple[int, int, int], token: 
     if any(kubeadm.needs_exec_gate(version[1], runtime) for runtime in runtimes):
         api_server["extraArgs"] = [{"name": "feature-gates", "value": f"{kubeadm.EXEC_GATE}=false"}]
     cluster = {
-        "apiVersion": api,
+        "apiVersion": KUBEADM_API,
         "kind": "ClusterConfiguration",
         "clusterName": params["cluster_name"],
         "kubernetesVersion": "v{}.{}.{}".format(*version),
@@ -260,7 +261,7 @@ def main() -> None:
             "service_cidr": {"type": "str", "default": "10.96.0.0/12"},
             "dns_domain": {"type": "str", "default": "cluster.local"},
             "schedulable": {"type": "bool", "default": False},
-            "container_runtime": {"type": "str", "default": "docker", "choices": ["docker", "containerd"]},
+            "container_runtime": RUNTIME,
             "container_runtimes": {"type": "list", "elements": "str", "default": []},
             "cri_socket": {"type": "str", "required": True},
             "resolver": {"type": "str", "default": "/etc/resolv.conf"},

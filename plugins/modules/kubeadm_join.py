@@ -118,6 +118,8 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import (
     address_of,
     is_ready,
 )
+from ansible_collections.kubestrap.cluster.plugins.module_utils.runtimes.runtime import ARGUMENT as RUNTIME
+from ansible_collections.kubestrap.cluster.plugins.module_utils.versions import KUBEADM_API
 
 NODE_APPEARS_WITHIN = 60
 # A Node counts as Ready for 50 s after its kubelet was heard last.
@@ -147,7 +149,7 @@ def configuration(params: dict[str, Any], kubeconfig: str) -> dict[str, Any]:
         kubeconfig: Path of the file by which it knows the cluster.
     """
     document: dict[str, Any] = {
-        "apiVersion": "kubeadm.k8s.io/v1beta4",
+        "apiVersion": KUBEADM_API,
         "kind": "JoinConfiguration",
         "discovery": {"file": {"kubeConfigPath": kubeconfig}, "tlsBootstrapToken": params["token"]},
         "nodeRegistration": kubeadm.node_registration(
@@ -428,7 +430,7 @@ def main() -> None:
             "node_name": {"type": "str", "default": ""},
             "node_address": {"type": "str", "default": ""},
             "api_endpoint": {"type": "str", "required": True},
-            "container_runtime": {"type": "str", "default": "docker", "choices": ["docker", "containerd"]},
+            "container_runtime": RUNTIME,
             "cri_socket": {"type": "str", "required": True},
             "resolver": {"type": "str", "default": "/etc/resolv.conf"},
             "cgroup_version": {"type": "int", "default": 2, "choices": [1, 2]},

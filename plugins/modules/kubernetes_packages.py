@@ -95,6 +95,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.packages.reposit
 )
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import ARGUMENT as PROXY_ARGUMENT
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import Proxy
+from ansible_collections.kubestrap.cluster.plugins.module_utils.versions import is_version
 
 VERSIONED = ["kubelet", "kubeadm", "kubectl"]
 PACKAGES = [*VERSIONED, "cri-tools"]
@@ -106,7 +107,7 @@ CRICTL_YAML = "/etc/crictl.yaml"
 
 def matches(version: str, wanted: str) -> bool:
     """Tell whether a package version such as 1.36.4-1.1 is the wanted patch version, or one of the wanted minor."""
-    return version.startswith(f"{wanted}-") or (wanted.count(".") == 1 and version.startswith(f"{wanted}."))
+    return is_version(version.partition("-")[0], wanted)
 
 
 def is_node() -> bool:

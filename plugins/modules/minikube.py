@@ -107,6 +107,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.packages.reposit
     refresh_repository,
 )
 from ansible_collections.kubestrap.cluster.plugins.module_utils.programs import execute, last_lines, run
+from ansible_collections.kubestrap.cluster.plugins.module_utils.runtimes import docker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,7 +118,6 @@ HOME = Path("/usr/local/lib/minikube")
 PROGRAM = Path("/usr/local/bin/minikube")
 KUBECTL = Path("/usr/local/bin/kubectl")
 CRI_DOCKERD = Path("/usr/local/bin/cri-dockerd")
-CRI_DOCKERD_HOME = Path("/usr/local/lib/cri-dockerd")
 CNI_PLUGINS = tuple(Path("/opt/cni/bin", name) for name in ("bridge", "firewall", "host-local", "loopback", "portmap"))
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # What minikube writes for the driver none and leaves behind, and other clusters on this host would stumble over.
@@ -204,7 +204,7 @@ class Minikube:
             self.changes.act("minikube", self._delete, before=described(status), after="no cluster\n")
             if self.driver == "none":
                 self._clean()
-        for link, home in ((KUBECTL, None), (CRI_DOCKERD, CRI_DOCKERD_HOME), (PROGRAM, HOME)):
+        for link, home in ((KUBECTL, None), (CRI_DOCKERD, docker.CRI_DOCKERD_HOME), (PROGRAM, HOME)):
             if self._is_ours(link, home):
                 self.changes.absent(str(link))
         self.changes.absent(str(HOME))
@@ -352,10 +352,10 @@ class Minikube:
             missing.append("sudo")
         add(systems.manager(self.module), self.changes, missing)
         if shutil.which("cri-dockerd", path=PATH) is None:
-            binary = next(CRI_DOCKERD_HOME.glob("*/cri-dockerd"), None)
+            binary = next(docker.CRI_DOCKERD_HOME.glob("*/cri-dockerd"), None)
             if binary is None and not self.module.check_mode:
                 self.module.fail_json(msg="There is no cri-dockerd on this host: install it first (role docker).")
-            self._link(CRI_DOCKERD, binary or CRI_DOCKERD_HOME)
+            self._link(CRI_DOCKERD, binary or docker.CRI_DOCKERD_HOME)
 
     def _may_use_docker(self) -> None:
         """Let the user talk to Docker, as minikube asks for."""

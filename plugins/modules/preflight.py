@@ -176,7 +176,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.packages.reposit
 )
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import ARGUMENT as PROXY_ARGUMENT
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import Proxy, open_directly
-from ansible_collections.kubestrap.cluster.plugins.module_utils.runtimes import docker
+from ansible_collections.kubestrap.cluster.plugins.module_utils.runtimes.runtime import ARGUMENT as RUNTIME
 
 SYSTEMD = Path("/run/systemd/system")
 KUBELET_CONF = Path("/etc/kubernetes/kubelet.conf")
@@ -653,30 +653,11 @@ class Preflight:
 
     def _runtime(self) -> None:
         wanted = self.asked["container_runtime"]
-        if wanted == "docker":
-            excluded = self.asked["docker_conflicting_packages"]
-            found = [*runtime_findings.docker(self.module, self.asked["runtime_packages"], excluded)]
-            asked = docker.asked_settings(self.asked["docker_settings"], self.asked["docker_registry_mirrors"])
-            confidential.keep(self.module, asked)
-            found += runtime_findings.docker_settings(self.module, asked, Proxy(self.asked["proxy"]))
-            self._mirrors()
-        else:
-            found = [*runtime_findings.containerd_(self.module, self.asked["runtime_packages"])]
+        found = [*runtime_findings.LOOKS[wanted](self.module)]
         if self.joined:
             found += runtime_findings.change(wanted, runtime_findings.node_runtime())
         for finding in found:
             self.found(finding.name, finding.evidence, finding.fix, blocker=finding.blocker)
-
-    def _mirrors(self) -> None:
-        beyond = [registry for registry in self.asked["mirrored_registries"] if registry != "docker.io"]
-        if beyond:
-            self.found(
-                "mirror-ignored",
-                f"Docker has mirrors of docker.io only, and cluster_registry_mirrors names {', '.join(beyond)}.",
-                "Give the mirror's own address instead (cluster_image_registry, cluster_flannel_image_registry, the "
-                "app's manifests), or use containerd.",
-                blocker=False,
-            )
 
     def _packages(self) -> None:
         wanted = [*choose(self.module, self.asked["runtime_packages"], purpose="packages of it"), *KUBERNETES_PACKAGES]
@@ -801,7 +782,7 @@ def main() -> None:
             "api_endpoint": {"type": "str", "default": ""},
             "virtual_address": {"type": "str", "default": ""},
             "systems": {"type": "dict", "required": True},
-            "container_runtime": {"type": "str", "default": "docker", "choices": ["docker", "containerd"]},
+            "container_runtime": RUNTIME,
             "runtime_packages": {"type": "dict", "default": {}},
             "docker_conflicting_packages": {"type": "list", "elements": "str", "default": []},
             "docker_settings": {"type": confidential.settings, "default": {}},

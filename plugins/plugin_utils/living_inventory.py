@@ -10,11 +10,10 @@ from ipaddress import ip_address, ip_network
 from typing import Any
 
 from ansible_collections.kubestrap.cluster.plugins.module_utils.living_cluster import OUR_NETWORK, not_in_inventory
+from ansible_collections.kubestrap.cluster.plugins.module_utils.versions import in_steps, is_version
 
 Finding = dict[str, str]
 Facts = dict[str, Any]
-# Kubernetes is upgraded one minor version at a time (its version skew policy).
-MINOR = 1
 
 
 def compare_living(
@@ -336,25 +335,6 @@ def versions(
                 f"A living cluster is not upgraded in passing: set cluster_kubernetes_version to {present}.",
             ),
         )
-
-
-def is_version(present: str, wanted: str) -> bool:
-    """Tell whether a version is the wanted one, or one of the wanted minor."""
-    wanted = wanted.removeprefix("v")
-    return present == wanted or (wanted.count(".") == 1 and present.startswith(f"{wanted}."))
-
-
-def in_steps(present: str, wanted: str) -> str:
-    """Return what is special about a change of version, as the end of a sentence; empty for an ordinary upgrade."""
-    try:
-        before, after = ([int(part) for part in one.removeprefix("v").split(".")] for one in (present, wanted))
-    except ValueError:
-        return ""
-    if after < before[: len(after)]:
-        return ", which is older: a cluster does not go back"
-    if (after[0], after[1] - before[1]) != (before[0], 0) and after[1] - before[1] > MINOR:
-        return f", which leaves out {before[0]}.{before[1] + 1}: minors are taken one at a time"
-    return ""
 
 
 def same_networks(there: str, wanted: str) -> bool:

@@ -10,6 +10,8 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
+from ansible_collections.kubestrap.cluster.plugins.module_utils import versions
+from ansible_collections.kubestrap.cluster.plugins.module_utils.runtimes.runtime import RUNTIMES
 
 ROOT = Path(__file__).parents[2]
 GROUP_VARS = ROOT / "playbooks/group_vars/all"
@@ -229,3 +231,18 @@ def test_pause_has_the_digest_that_is_demanded_of_it() -> None:
     assert pinned == f"r.example:5000/pause:3.10.2@{digest}"
     assert value("addons_image_digests", cluster_image_digests=pins) == pins
     assert value("pod_network_image_digests", cluster_image_digests=pins) == pins
+
+
+@pytest.mark.parametrize("version", ["1.35", "v1.35", "1.35.3", "v1.35.3"])
+def test_a_version_has_one_pause_image_however_it_is_written(version: str) -> None:
+    assert value("__cluster_pause_image", cluster_kubernetes_version=version) == "registry.k8s.io/pause:3.10.1"
+
+
+def test_each_minor_has_the_pause_image_that_its_row_names() -> None:
+    for minor, row in versions.MINORS.items():
+        image = value("__cluster_pause_image", cluster_kubernetes_version=f"1.{minor}.0")
+        assert image == f"registry.k8s.io/pause:{row.pause}"
+
+
+def test_each_runtime_is_reached_at_the_socket_that_its_row_names() -> None:
+    assert value("__cluster_runtime_sockets") == {name: one.socket for name, one in RUNTIMES.items()}

@@ -17,6 +17,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.packages.openpgp
     NoKeyError,
     read_key,
 )
+from ansible_collections.kubestrap.cluster.plugins.module_utils.versions import minor_of
 
 if TYPE_CHECKING:
     from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
@@ -36,7 +37,7 @@ class RepositoryAwayError(RepositoryError):
 
 def kubernetes_url(template: str, version: str) -> str:
     """Return the repository of a version's minor: with 1.36.4, `{minor}` becomes v1.36."""
-    return template.replace("{minor}", "v" + ".".join(version.removeprefix("v").split(".")[:2])).rstrip("/") + "/"
+    return template.replace("{minor}", f"v{minor_of(version)}").rstrip("/") + "/"
 
 
 def add_repository(

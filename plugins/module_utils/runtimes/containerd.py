@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.kubestrap.cluster.plugins.module_utils import registry_trust
+from ansible_collections.kubestrap.cluster.plugins.module_utils.programs import execute
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from ansible.module_utils.basic import AnsibleModule
 
 OLDEST = (1, 6)
 """The first one with the interface (CRI v1) that kubelet speaks."""
@@ -39,6 +42,12 @@ def parse_version(text: str) -> Optional[tuple[int, ...]]:
     """Return the numbers in what `containerd --version` prints, None when there are none."""
     found = re.search(r"\bv?(\d+)\.(\d+)\.(\d+)", text)
     return tuple(map(int, found.groups())) if found else None
+
+
+def installed_version(module: AnsibleModule) -> Optional[tuple[int, ...]]:
+    """Return the version of the containerd on this host, None without one that says it."""
+    code, stdout, _ = execute(module, ["containerd", "--version"])
+    return parse_version(stdout) if code == 0 else None
 
 
 def get(data: dict[str, Any], path: Place) -> Any:

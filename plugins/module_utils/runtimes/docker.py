@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
     from ansible.module_utils.basic import AnsibleModule
 
+SOCKET = "unix:///run/cri-dockerd.sock"
+OLDEST = (25,)
+"""The first one that a maintained cri-dockerd can talk to."""
+CRI_DOCKERD_UNIT = "/etc/systemd/system/cri-docker.service"
+CRI_DOCKERD_HOME = Path("/usr/local/lib/cri-dockerd")
 DAEMON_JSON = "/etc/docker/daemon.json"
 # What the inventory asked for the last time, so that it can be taken back.
 LAST_ASKED = "/etc/kubestrap/docker-settings.json"
@@ -314,6 +319,11 @@ def own_containers(module: AnsibleModule) -> list[Container]:
 def survives_restart(module: AnsibleModule) -> bool:
     """Tell whether the Docker that runs leaves containers alone when it is restarted (live-restore)."""
     return ask(module, "info", "--format", "{{.LiveRestoreEnabled}}").strip() == "true"
+
+
+def own_cri_dockerd(kubelet: str) -> bool:
+    """Tell whether a kubelet with these settings speaks to a cri-dockerd that is not kubestrap's."""
+    return "cri-dockerd" in kubelet and f"{CRI_DOCKERD_HOME}/" not in (read_text(CRI_DOCKERD_UNIT) or "")
 
 
 def ask(module: AnsibleModule, *arguments: str) -> str:

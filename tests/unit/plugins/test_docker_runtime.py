@@ -56,7 +56,7 @@ def test_numbers_of_a_package_version(version: str, numbers: tuple[int, ...]) ->
 
 
 def test_a_program_that_a_power_cut_left_empty_is_not_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(docker_runtime, "CRI_DOCKERD_HOME", tmp_path)
+    monkeypatch.setattr(docker_runtime.docker, "CRI_DOCKERD_HOME", tmp_path)
     binary = tmp_path / "new" / "cri-dockerd"
     older = tmp_path / "older" / "cri-dockerd"
     assert not is_in_place(binary)

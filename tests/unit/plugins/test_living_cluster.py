@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.kubestrap.cluster.plugins.module_utils import living_cluster
+from ansible_collections.kubestrap.cluster.plugins.module_utils.runtimes import docker
 
 # As kubeadm 1.36 writes it.
 CLUSTER_CONFIGURATION = """\
@@ -76,9 +77,10 @@ def test_flannels_network_and_backend() -> None:
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in (
         *("KUBELET_CONF", "KUBELET_SETTINGS", "KUBELET_INSTANCE", "KUBELET_FLAGS"),
-        *("MANIFESTS", "OURS", "CRI_DOCKERD_UNIT"),
+        *("MANIFESTS", "OURS"),
     ):
         monkeypatch.setattr(living_cluster, name, str(tmp_path / name.lower()))
+    monkeypatch.setattr(docker, "CRI_DOCKERD_UNIT", str(tmp_path / "cri_dockerd_unit"))
     return tmp_path
 
 

@@ -6,8 +6,6 @@ import pytest
 from ansible_collections.kubestrap.cluster.plugins.plugin_utils.living_inventory import (
     compare_living,
     entry_of,
-    in_steps,
-    is_version,
     same_networks,
 )
 
@@ -281,29 +279,6 @@ def test_renamed_host_is_still_its_node() -> None:
     assert (host, finding) == ("w1", "blocker node-name-differs")
     assert "the node w1" in evidence
     assert "`hostnamectl hostname w1`" in fix
-
-
-@pytest.mark.parametrize(
-    ("present", "wanted", "words"),
-    [
-        ("1.36.4", "1.35.8", "older"),
-        ("1.36.4", "1.36.3", "older"),
-        ("1.36.4", "1.36.5", ""),
-        ("1.36.4", "1.37.1", ""),
-        ("1.35.8", "1.37.1", "leaves out 1.36"),
-        ("1.36.4", "v1.38", "leaves out 1.37"),
-        ("1.36.4", "newest", ""),
-    ],
-)
-def test_what_a_change_of_version_would_be(present: str, wanted: str, words: str) -> None:
-    assert words in in_steps(present, wanted)
-    assert words or not in_steps(present, wanted)
-
-
-def test_a_minor_is_any_of_its_patches() -> None:
-    assert is_version("1.36.4", "1.36")
-    assert is_version("1.36.4", "v1.36.4")
-    assert not is_version("1.36.4", "1.3")
 
 
 def test_node_of_another_version_than_the_control_plane_is_told_itself() -> None:

@@ -64,8 +64,9 @@ class Module:
 @pytest.fixture(autouse=True)
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A host on which every path is in a directory of the test."""
-    for name in ("PROGRAM", "HOME", "KUBECTL", "CRI_DOCKERD", "CRI_DOCKERD_HOME", "BINARIES"):
+    for name in ("PROGRAM", "HOME", "KUBECTL", "CRI_DOCKERD", "BINARIES"):
         monkeypatch.setattr(minikube, name, tmp_path / str(getattr(minikube, name)).lstrip("/"))
+    monkeypatch.setattr(minikube.docker, "CRI_DOCKERD_HOME", tmp_path / "usr/local/lib/cri-dockerd")
     monkeypatch.setattr(traces, "ROOT", tmp_path)
     left = tuple(f"{tmp_path}{path}" for path in minikube.LEFT_BEHIND)
     monkeypatch.setattr(minikube, "LEFT_BEHIND", left)
