@@ -231,7 +231,7 @@ def not_ready(said: str) -> Judgement:
         return Judgement(
             NOT_YET, f"it still starts, or a part of it fails: by /readyz it waits for {', '.join(failed)}"
         )
-    return Judgement(NOT_YET, kubeadm.last_lines(said, 2))
+    return Judgement(NOT_YET, kubeadm.in_short(said, 2))
 
 
 def flaws(api_endpoint: str) -> list[str]:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from ansible_collections.kubestrap.cluster.plugins.module_utils import credentials, proxy, versions
 from ansible_collections.kubestrap.cluster.plugins.module_utils.images import reference
 from ansible_collections.kubestrap.cluster.plugins.module_utils.patience import HINT
+from ansible_collections.kubestrap.cluster.plugins.module_utils.programs import ended, last_lines
 from ansible_collections.kubestrap.cluster.plugins.module_utils.runtimes.runtime import RUNTIMES
 
 if TYPE_CHECKING:
@@ -205,19 +206,14 @@ def run(
         KubeadmError: when it does not end within so many seconds.
     """
     try:
-        return subprocess.run(
+        return ended(
             command,
+            seconds=timeout,
             # Python's own files are not inherited anyway; the lock of `alone` is to be.
             close_fds=False,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=timeout,
-            errors="replace",
-            stdin=subprocess.DEVNULL,
             # kubeadm hands every proxy it sees to the control plane and kube-proxy, for ever, password and all. They
             # talk to the cluster only; so do the other programs.
-            env={**proxy.without(dict(os.environ)), **(environment or {})},
+            environment={**proxy.without(dict(os.environ)), **(environment or {})},
         )
     except subprocess.TimeoutExpired:
         raise KubeadmError(f"{' '.join(command[:2])} did not end within {timeout} s on this host.") from None
@@ -235,17 +231,6 @@ def version() -> Optional[tuple[int, int, int]]:
 def default_name() -> str:
     """Return the name kubeadm gives a node: the hostname, in lower case."""
     return socket.gethostname().lower()
-
-
-def default_address() -> str:
-    """Return the address of this host on its default route, empty when it has none."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-        try:
-            # Sends nothing: it only makes the kernel choose a route.
-            udp.connect(("192.0.2.1", 9))
-        except OSError:
-            return ""
-        return str(udp.getsockname()[0])
 
 
 def needs_exec_gate(minor: int, runtime: str) -> bool:
@@ -333,7 +318,7 @@ def validate(path: str) -> None:
     """
     done = run("kubeadm", "config", "validate", "--config", path, timeout=OTHER_RUN_SECONDS)
     if done.returncode != 0:
-        raise KubeadmError(f"kubeadm does not accept its configuration: {last_lines(done.stderr, 3)}")
+        raise KubeadmError(f"kubeadm does not accept its configuration: {in_short(done.stderr, 3)}")
 
 
 def pull_images(configuration: str, cri_socket: str) -> None:
@@ -361,7 +346,7 @@ def pull(images: list[str], cri_socket: str) -> None:
             return ""
         login = logins.get(reference(image).registry, "")
         done = run(*_crictl(cri_socket), "pull", image, environment={"CRICTL_CREDS": login})
-        return f"{image}: {last_lines(done.stderr, 1)}" if done.returncode != 0 else ""
+        return f"{image}: {in_short(done.stderr, 1)}" if done.returncode != 0 else ""
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
         failed = [text for text in pool.map(one, images) if text]
@@ -429,7 +414,7 @@ def own_error(done: subprocess.CompletedProcess[str]) -> list[str]:
         begins = next((n for n, line in enumerate(lines) if re.match(KUBEADM_ERROR, line)), None)
         if begins is not None:
             return lines[begins:][:MOST_ERROR_LINES]
-    return [last_lines(without_colours(done.stderr.strip() or done.stdout), 3)]
+    return [in_short(without_colours(done.stderr.strip() or done.stdout), 3)]
 
 
 def without_colours(text: str) -> str:
@@ -473,11 +458,11 @@ def crashed(cri_socket: str) -> list[str]:
             except KubeadmError as error:
                 found.append(f"{name} ended ({error})")
             else:
-                found.append(f"{name} ended: {last_lines(log.stderr + log.stdout, 2)}")
+                found.append(f"{name} ended: {in_short(log.stderr + log.stdout, 2)}")
     return found
 
 
-def last_lines(text: str, count: int) -> str:
-    """Return the last lines of a text that say something, without kubeadm's hint about stack traces."""
-    lines = [line.strip() for line in text.strip().splitlines() if line.strip() and "--v=5" not in line]
-    return " | ".join(lines[-count:])
+def in_short(text: str, count: int) -> str:
+    """Return the last lines of a text on one line, without kubeadm's hint about stack traces."""
+    lines = "\n".join(line.strip() for line in text.splitlines() if "--v=5" not in line)
+    return last_lines(lines, count).replace("\n", " | ")

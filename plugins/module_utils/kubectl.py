@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from ansible_collections.kubestrap.cluster.plugins.module_utils import proxy
+from ansible_collections.kubestrap.cluster.plugins.module_utils.programs import ended
 
 ADMIN_KUBECONFIG = "/etc/kubernetes/admin.conf"
 FIELD_MANAGER = "kubestrap"
@@ -52,19 +53,7 @@ class Kubectl:
         """
         command = ["kubectl", "--kubeconfig", self.kubeconfig, *self.options, *arguments]
         try:
-            done = subprocess.run(
-                command,
-                # Nothing to read without a text: the input of this process is not meant for it.
-                input=stdin or "",
-                capture_output=True,
-                text=True,
-                timeout=timeout,
-                check=False,
-                errors="replace",
-                # No proxy knows the way to the API; and what root prefers on the command line (kuberc), such as to be
-                # asked before something is deleted, is not for us.
-                env={**proxy.without(dict(os.environ)), "KUBERC": "off"},
-            )
+            done = ended(command, seconds=timeout, stdin=stdin or "", environment=environment())
         except FileNotFoundError:
             raise KubectlError("kubectl is not installed on this host") from None
         except subprocess.TimeoutExpired:
@@ -191,6 +180,23 @@ def rolled_out(workload: dict[str, Any]) -> bool:
     return bool(
         wanted == status.get("updatedReplicas", 0) == status.get("replicas", 0) == status.get("readyReplicas", 0)
     )
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of kubectl.
+
+    No proxy knows the way to the API; and what root prefers on the command line (kuberc), such as to be asked before
+    something is deleted, is not for us.
+    """
+    return {**proxy.without(dict(os.environ)), "KUBERC": "off"}
+
+
+def server_of(kubeconfig: str) -> str:
+    """Return host:port of the API server in a kubeconfig; empty when it names none."""
+    match = re.search(r"^\s*server:\s*[\"']?https?://([^\s\"'/]+)", kubeconfig, re.MULTILINE)
+    if match is None:
+        return ""
+    return match[1] if re.search(r":\d+$", match[1]) else f"{match[1]}:443"
 
 
 def address_of(node: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
 from ansible_collections.kubestrap.cluster.plugins.module_utils.network import is_loopback
+from ansible_collections.kubestrap.cluster.plugins.module_utils.programs import ended
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -325,17 +326,9 @@ def foreign_chains() -> list[str]:
 
 def _said_by(*command: str) -> Optional[str]:
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=RULES_SECONDS,
-            stdin=subprocess.DEVNULL,
-            # Not on everybody's path.
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
-        )
+        # Not on everybody's path.
+        where = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+        done = ended(command, seconds=RULES_SECONDS, environment=where)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout if done.returncode == 0 else None

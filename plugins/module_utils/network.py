@@ -82,6 +82,11 @@ def source_address(destination: str) -> str:
         return address
 
 
+def default_address() -> str:
+    """Return the address of this host on its default route, empty when it has none."""
+    return source_address("192.0.2.1")
+
+
 def why_unreachable(address: str, port: int) -> str:
     """Return why packets to an address do not get there; empty when they do, even if nothing listens yet."""
     try:

@@ -5,10 +5,11 @@ Runs on the hosts: standard library only, Python 3.9.
 
 from __future__ import annotations
 
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ansible.module_utils.basic import AnsibleModule
 
@@ -43,6 +44,35 @@ def execute(
     return code, stdout, stderr.replace("timeout: failed to run command", "cannot run")
 
 
+def ended(
+    command: Sequence[str], *, seconds: float, environment: Mapping[str, str], stdin: str = "", **files: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end where no module is at hand, and return how it ended.
+
+    Args:
+        command: The program and its arguments; never a secret among them.
+        seconds: How long it may take.
+        environment: All of it.
+        stdin: Text for its standard input: that of this process is not meant for it.
+        files: Which open files it inherits, as for C(subprocess.run).
+
+    Raises:
+        OSError: It cannot be started.
+        subprocess.TimeoutExpired: It took longer, and was killed.
+    """
+    return subprocess.run(
+        command,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+        timeout=seconds,
+        env=environment,
+        **files,
+    )
+
+
 def run(
     module: AnsibleModule,
     command: Sequence[str],
@@ -67,6 +97,6 @@ def run(
     return str(stdout)
 
 
-def last_lines(text: str) -> str:
-    """Return the end of an output, short enough for a message."""
-    return "\n".join([line for line in text.splitlines() if line.strip()][-TOLD_LINES:])
+def last_lines(text: str, count: int = TOLD_LINES) -> str:
+    """Return the end of an output, short enough for a message: the last lines that are not blank."""
+    return "\n".join([line for line in text.splitlines() if line.strip()][-count:])

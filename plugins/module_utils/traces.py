@@ -260,7 +260,7 @@ def _kubeadm_reset(cri_socket: str, *options: str) -> None:
     if done.returncode != 0:
         raise KubeadmError(
             "An earlier kubeadm run did not finish, and what it left could not be removed:\n"
-            + kubeadm.last_lines(done.stderr, 5)
+            + kubeadm.in_short(done.stderr, 5)
         )
 
 
@@ -344,7 +344,7 @@ def _stop_pods(cri_socket: str) -> None:
                 kubeadm.run(*crictl, stop, *running, timeout=SECONDS)
         # What writes while it is moved is not kept; a runtime that does not answer has not said that nothing runs.
         after = kubeadm.run(*crictl, "ps", "--quiet", timeout=60)
-        trouble = after.stdout.strip() if after.returncode == 0 else kubeadm.last_lines(after.stderr, 2) or "no answer"
+        trouble = after.stdout.strip() if after.returncode == 0 else kubeadm.in_short(after.stderr, 2) or "no answer"
     except (FileNotFoundError, KubeadmError) as error:
         trouble = str(error)
     if kubeadm.run("systemctl", "is-active", "kubelet", timeout=30).stdout.strip() in ("active", "activating"):

@@ -321,7 +321,7 @@ class Check:
                 ". CoreDNS asks itself: the host's resolver is a loopback address. Name a real one in /etc/resolv.conf "
                 "of the host"
             )
-        return f". It says: {kubeadm.last_lines(log, 2)}"
+        return f". It says: {kubeadm.in_short(log, 2)}"
 
     def exec_and_logs(self, pods: dict[str, dict[str, Any]], objects: list[dict[str, Any]]) -> None:
         """Prove that commands run in pods of every node, and that logs of every node can be read.
@@ -360,7 +360,7 @@ class Check:
                 cause = f"The control plane does not reach TCP port 10250 of {node}: open it"
             else:
                 cause = "The API server, the kubelet and the container runtime do not understand each other"
-            return f"`kubectl {what}` does not work on node {node}. {cause}.\n  {kubeadm.last_lines(text, 2)}"
+            return f"`kubectl {what}` does not work on node {node}. {cause}.\n  {kubeadm.in_short(text, 2)}"
         return None
 
     def finish(self) -> None:

@@ -98,7 +98,7 @@ def share_certificates(kubectl: Kubectl) -> str:
         done = kubeadm.run("kubeadm", "init", "phase", "upload-certs", "--upload-certs", "--skip-certificate-key-print",
                            "--config", path, timeout=kubeadm.OTHER_RUN_SECONDS)  # fmt: skip
     if done.returncode != 0:
-        raise KubeadmError(f"the certificates could not be shared: {kubeadm.last_lines(done.stderr, 3)}")
+        raise KubeadmError(f"the certificates could not be shared: {kubeadm.in_short(done.stderr, 3)}")
     return key
 
 

@@ -50,8 +50,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubestrap.cluster.plugins.module_utils import kubeadm, systemd
+from ansible_collections.kubestrap.cluster.plugins.module_utils import systemd
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes, read_text
+from ansible_collections.kubestrap.cluster.plugins.module_utils.network import default_address
 from ansible_collections.kubestrap.cluster.plugins.module_utils.packages import systems
 from ansible_collections.kubestrap.cluster.plugins.module_utils.packages.manager import add
 from ansible_collections.kubestrap.cluster.plugins.module_utils.programs import run
@@ -158,7 +159,7 @@ class Keepalived:
         """Remember what is asked for."""
         self.module = module
         self.asked: dict[str, Any] = module.params
-        self.asked["node_address"] = self.asked["node_address"] or kubeadm.default_address()
+        self.asked["node_address"] = self.asked["node_address"] or default_address()
         self.changes = Changes(module)
 
     def run(self) -> None:

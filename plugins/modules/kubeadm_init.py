@@ -106,6 +106,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.control_plane im
 from ansible_collections.kubestrap.cluster.plugins.module_utils.judgement import HOLDS, UndecidedError
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubeadm import KubeadmError, SecretFile
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import KubectlError
+from ansible_collections.kubestrap.cluster.plugins.module_utils.network import default_address
 from ansible_collections.kubestrap.cluster.plugins.module_utils.runtimes.runtime import ARGUMENT as RUNTIME
 from ansible_collections.kubestrap.cluster.plugins.module_utils.versions import KUBEADM_API
 
@@ -277,7 +278,7 @@ def main() -> None:
     )
     params = module.params
     params["node_name"] = params["node_name"] or kubeadm.default_name()
-    params["node_address"] = params["node_address"] or kubeadm.default_address()
+    params["node_address"] = params["node_address"] or default_address()
     params["api_endpoint"] = params["api_endpoint"] or f"{params['node_address']}:6443"
     changes = Changes(module)
     try:

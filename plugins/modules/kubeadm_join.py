@@ -117,7 +117,9 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import (
     KubectlError,
     address_of,
     is_ready,
+    server_of,
 )
+from ansible_collections.kubestrap.cluster.plugins.module_utils.network import default_address
 from ansible_collections.kubestrap.cluster.plugins.module_utils.runtimes.runtime import ARGUMENT as RUNTIME
 from ansible_collections.kubestrap.cluster.plugins.module_utils.versions import KUBEADM_API
 
@@ -170,12 +172,6 @@ def configuration(params: dict[str, Any], kubeconfig: str) -> dict[str, Any]:
         if params["schedulable"]:
             document["nodeRegistration"]["taints"] = []
     return document
-
-
-def server_of(kubeconfig: str) -> str:
-    """Return host:port of the API server a kubeconfig names."""
-    found = re.search(r"^\s*server:\s*https://(\S+)", kubeconfig, re.MULTILINE)
-    return found[1] if found else "(unknown)"
 
 
 class Worker:
@@ -249,8 +245,9 @@ class Worker:
         """Raise an error when the API this host belongs to is not the one it is to belong to."""
         if server != self.params["api_endpoint"]:
             raise KubeadmError(
-                f"This host is a node of the cluster at {server}, not of the one at {self.params['api_endpoint']}. "
-                "It is left alone. Correct cluster_api_endpoint, or take the host out of the inventory."
+                f"This host is a node of the cluster at {server or '(unknown)'}, not of the one at "
+                f"{self.params['api_endpoint']}. It is left alone. Correct cluster_api_endpoint, or take the host out "
+                "of the inventory."
             )
 
     def node_exists(self) -> bool:
@@ -450,7 +447,7 @@ def main() -> None:
     )
     params = module.params
     params["node_name"] = params["node_name"] or kubeadm.default_name()
-    params["node_address"] = params["node_address"] or kubeadm.default_address()
+    params["node_address"] = params["node_address"] or default_address()
     changes = Changes(module)
     try:
         node = (FurtherControlPlane if params["control_plane"] else Worker)(params, changes)

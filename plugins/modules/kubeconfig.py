@@ -55,11 +55,12 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubestrap.cluster.plugins.module_utils import kubeconfig, proxy
+from ansible_collections.kubestrap.cluster.plugins.module_utils import kubeconfig
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes, read_text
 from ansible_collections.kubestrap.cluster.plugins.module_utils.homes import HomeError, as_user
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubeconfig import Admin, KubeconfigError
-from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import ADMIN_KUBECONFIG
+from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import ADMIN_KUBECONFIG, environment
+from ansible_collections.kubestrap.cluster.plugins.module_utils.programs import ended
 
 SECONDS_TO_READ = 60
 
@@ -75,16 +76,8 @@ def as_kubectl_reads(text: str, path: str) -> Any:
     try:
         with os.fdopen(os.dup(handle), "wb") as stream:
             stream.write(text.encode())
-        done = subprocess.run(
-            ["kubectl", "--kubeconfig", f"/proc/self/fd/{handle}", "config", "view", "--raw", "-o", "json"],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            pass_fds=[handle],
-            timeout=SECONDS_TO_READ,
-            check=False,
-            env={**proxy.without(dict(os.environ)), "KUBERC": "off"},
-        )
+        command = ["kubectl", "--kubeconfig", f"/proc/self/fd/{handle}", "config", "view", "--raw", "-o", "json"]
+        done = ended(command, seconds=SECONDS_TO_READ, environment=environment(), pass_fds=[handle])
     except FileNotFoundError:
         raise KubeconfigError("kubectl is not installed on this host") from None
     except subprocess.TimeoutExpired:

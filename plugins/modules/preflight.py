@@ -157,7 +157,9 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import r
 from ansible_collections.kubestrap.cluster.plugins.module_utils.download import ARCHITECTURES, architecture
 from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose, in_container, read_os_release
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubeadm import CONTROL_PLANE_PARTS
+from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import server_of
 from ansible_collections.kubestrap.cluster.plugins.module_utils.network import (
+    default_address,
     is_loopback,
     is_taken,
     network_of,
@@ -165,7 +167,6 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.network import (
     parse_listeners,
     parse_nameservers,
     parse_routes,
-    source_address,
     why_unreachable,
 )
 from ansible_collections.kubestrap.cluster.plugins.module_utils.packages import systems
@@ -226,14 +227,6 @@ KERNEL_CONFIGS = (
 )
 
 
-def parse_server(kubeconfig: str) -> str:
-    """Return host:port of the API server in a kubeconfig; empty when it names none."""
-    match = re.search(r"^\s*server:\s*[\"']?https?://([^\s\"'/]+)", kubeconfig, re.MULTILINE)
-    if match is None:
-        return ""
-    return match[1] if re.search(r":\d+$", match[1]) else f"{match[1]}:443"
-
-
 def taken_ports(
     wanted: dict[int, str], listeners: dict[int, str], owner: Callable[[str], str], *, is_node: bool
 ) -> list[str]:
@@ -268,7 +261,7 @@ class Preflight:
         self.hostname = socket.gethostname()
         self.processes = _processes()
         self.routes = parse_routes(read_text("/proc/net/route") or "")
-        self.default_address = source_address("192.0.2.1")
+        self.default_address = default_address()
         self.addresses = own_addresses()
         self.facts: dict[str, Any] = {"control_plane": self.asked["control_plane"]}
         self.cluster: Optional[dict[str, Any]] = None
@@ -314,7 +307,7 @@ class Preflight:
     def _living_cluster(self) -> None:
         """What this host says of the cluster it is in; the rules are where all hosts are compared."""
         if self.is_control_plane:
-            endpoint = parse_server(read_text(str(ADMIN_CONF)) or "")
+            endpoint = server_of(read_text(str(ADMIN_CONF)) or "")
             address = self.asked["node_address"] or self.default_address
             self.facts["api_ready"] = _api_is_ready(address, int(endpoint.rpartition(":")[2] or 6443))
         self.cluster = living_cluster.look(
@@ -606,7 +599,7 @@ class Preflight:
         for path, name in OTHER_DISTRIBUTIONS.items():
             if Path(path).exists():
                 self.found("other-cluster", f"The host has {name} ({path}).", advice.other_distribution(name))
-        server = parse_server(read_text(str(KUBELET_CONF)) or "")
+        server = server_of(read_text(str(KUBELET_CONF)) or "")
         is_control_plane = self.is_control_plane
         held = advice.worth(running=self.processes.values())
         # For the others: one that lost a manifest is a control plane all the same, and beside it no cluster is made.

@@ -59,6 +59,13 @@ def test_modules_start_programs_in_one_place() -> None:
         for path, node in calls()
         if isinstance(node.func, ast.Attribute) and node.func.attr == "run_command" and path != THE_ONE_PLACE
     }
+    found |= {
+        f"{path}:{node.lineno}"
+        for path, node in calls()
+        if path.startswith(("plugins/modules/", "plugins/module_utils/"))
+        and is_of(node, "subprocess", "run")
+        and path != THE_ONE_PLACE
+    }
     assert found == set()
 
 

@@ -6,8 +6,9 @@ import pytest
 from ansible_collections.kubestrap.cluster.plugins.action.preflight_comparison import compare
 from ansible_collections.kubestrap.cluster.plugins.action.preflight_report import verdict
 from ansible_collections.kubestrap.cluster.plugins.action.preflight_verdict import in_pool
+from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import server_of
 from ansible_collections.kubestrap.cluster.plugins.modules import preflight
-from ansible_collections.kubestrap.cluster.plugins.modules.preflight import Preflight, parse_server
+from ansible_collections.kubestrap.cluster.plugins.modules.preflight import Preflight
 
 
 @pytest.mark.parametrize(
@@ -20,7 +21,7 @@ from ansible_collections.kubestrap.cluster.plugins.modules.preflight import Pref
     ],
 )
 def test_api_server_of_a_kubeconfig(text: str, server: str) -> None:
-    assert parse_server(text) == server
+    assert server_of(text) == server
 
 
 def host(name: str, *, control_plane: bool = False, **facts: Any) -> dict[str, Any]:
