@@ -89,7 +89,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.images import re
 from ansible_collections.kubestrap.cluster.plugins.module_utils.ledger import Before
 from ansible_collections.kubestrap.cluster.plugins.module_utils.packages import systems
 from ansible_collections.kubestrap.cluster.plugins.module_utils.packages.repository import (
-    add_repository,
+    add_kubernetes_repository,
     kubernetes_url,
     refresh_repository,
 )
@@ -134,14 +134,8 @@ class KubernetesPackages:
             self._refuse_upgrade(wrong[0])
         missing = [name for name in PACKAGES if name not in self.installed] + wrong
         url = kubernetes_url(self.module.params["repository"], self.wanted)
-        source, changed = add_repository(
-            self.changes,
-            name="kubernetes",
-            url=url,
-            suite="/",
-            key_url=f"{url}Release.key",
-            key_fingerprint=self.module.params["key_fingerprint"],
-            needed=bool(missing),
+        source, changed = add_kubernetes_repository(
+            self.changes, url, self.module.params["key_fingerprint"], needed=bool(missing)
         )
         self.manager.disable_other_sources(self.changes, source, url)
         if missing or changed:

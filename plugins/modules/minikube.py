@@ -103,7 +103,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.ledger import Be
 from ansible_collections.kubestrap.cluster.plugins.module_utils.packages import systems
 from ansible_collections.kubestrap.cluster.plugins.module_utils.packages.manager import add
 from ansible_collections.kubestrap.cluster.plugins.module_utils.packages.repository import (
-    add_repository,
+    add_kubernetes_repository,
     refresh_repository,
 )
 from ansible_collections.kubestrap.cluster.plugins.module_utils.programs import execute, last_lines, run
@@ -337,15 +337,7 @@ class Minikube:
             missing.append("kubernetes-cni")
         if missing:
             url = self.asked["tools_repository"].rstrip("/") + "/"
-            source, _ = add_repository(
-                self.changes,
-                name="kubernetes",
-                url=url,
-                suite="/",
-                key_url=f"{url}Release.key",
-                key_fingerprint=self.asked["tools_key_fingerprint"],
-                needed=True,
-            )
+            source, _ = add_kubernetes_repository(self.changes, url, self.asked["tools_key_fingerprint"], needed=True)
             refresh_repository(self.changes, source, url, needed=True)
         if shutil.which("sudo", path=PATH) is None:
             # Minikube calls it even when it is root already.

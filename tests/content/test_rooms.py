@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 from ansible_collections.kubestrap.cluster.plugins.module_utils import versions
+from ansible_collections.kubestrap.cluster.plugins.module_utils.packages.systems import MANAGERS
 from ansible_collections.kubestrap.cluster.plugins.module_utils.runtime_findings import LOOKS
 from ansible_collections.kubestrap.cluster.plugins.module_utils.runtimes.runtime import DEFAULT, RUNTIMES
 from kubestrap.model.versions import SUPPORTED_MINORS
@@ -74,6 +75,19 @@ def test_each_runtime_has_a_role_a_module_a_look_and_packages() -> None:
         assert (ROOT / f"plugins/modules/{name}_runtime.py").exists()
         assert f"'{name}': __preflight_{name}_packages" in (ROOT / "roles/preflight/tasks/main.yml").read_text()
     assert LOOKS.keys() == RUNTIMES.keys()
+
+
+def test_preflight_looks_for_the_packages_that_the_roles_install() -> None:
+    looked = yaml.safe_load((ROOT / "roles/preflight/vars/main.yml").read_text())
+    for name in RUNTIMES:
+        installed = yaml.safe_load((ROOT / f"roles/{name}/vars/main.yml").read_text())
+        for source, systems_of in looked[f"__preflight_{name}_packages"].items():
+            first = {system: packages[:1] for system, packages in installed[f"__{name}_packages"][source].items()}
+            assert {system: first[system] for system in systems_of} == systems_of
+            assert systems_of.keys() == MANAGERS.keys()
+    docker = yaml.safe_load((ROOT / "roles/docker/vars/main.yml").read_text())
+    assert looked["__preflight_docker_conflicting_packages"] == docker["__docker_conflicting_packages"]
+    assert looked["__preflight_systems"].keys() == MANAGERS.keys()
 
 
 def test_modules_document_the_runtimes_there_are() -> None:

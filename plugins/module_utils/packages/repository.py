@@ -72,6 +72,19 @@ def add_repository(
     return source.path, key_changed or source_changed
 
 
+def add_kubernetes_repository(changes: Changes, url: str, key_fingerprint: str, *, needed: bool) -> tuple[str, bool]:
+    """Let a host know the packages of a minor of Kubernetes; return what `add_repository` does."""
+    return add_repository(
+        changes,
+        name="kubernetes",
+        url=url,
+        suite="/",
+        key_url=f"{url}Release.key",
+        key_fingerprint=key_fingerprint,
+        needed=needed,
+    )
+
+
 def add_docker_repository(changes: Changes, repository: dict[str, str], *, needed: bool) -> None:
     """Let a host know Docker's own packages for this host's distribution.
 
