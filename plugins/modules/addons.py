@@ -12,6 +12,7 @@ description:
   - local-path stays, with a finding, as long as there are volumes it made; every add-on, as long as there is something
     of people's that would go with it, in its namespace or of a kind that it defines.
   - With O(step=addresses), waits a moment until Services of type LoadBalancer have their address.
+version_added: 0.1.0
 author: kubestrap contributors
 options:
   step: {description: What to do., type: str, default: converge, choices: [converge, addresses]}
@@ -27,6 +28,9 @@ options:
     elements: dict
     default: []
   timeout: {description: Seconds to wait until everything works., type: int, default: 300}
+attributes:
+  check_mode: {description: Says what it would change and changes nothing., support: full}
+  diff_mode: {description: Shows what it changes., support: full}
 """
 
 EXAMPLES = r"""

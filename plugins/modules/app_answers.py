@@ -10,6 +10,7 @@ description:
   - Asks from the operator's machine, where people are, outside the cluster. What does not answer there is asked for on
     the host; when it answers to that, the app is fine and the verdict has a note, because a bastion or a firewall in
     between is somebody's decision. Changes nothing.
+version_added: 0.1.0
 author: kubestrap contributors
 options:
   app:
@@ -24,6 +25,9 @@ options:
     description: Seconds until every address must have answered.
     type: int
     default: 60
+attributes:
+  check_mode: {description: Says what it would change and changes nothing., support: full}
+  diff_mode: {description: Shows what it changes., support: none}
 """
 
 EXAMPLES = r"""

@@ -9,6 +9,7 @@ short_description: Wait until an app runs, or say why it does not
 description:
   - Restarts workloads whose local image was replaced under the same name, waits until every workload is rolled out and
     every Service has something that listens, and gives up early when the cause is certain.
+version_added: 0.1.0
 author: kubestrap contributors
 options:
   look:
@@ -40,6 +41,9 @@ options:
         so neither is looked at.
     type: bool
     default: true
+attributes:
+  check_mode: {description: Says what it would change and changes nothing., support: full}
+  diff_mode: {description: Shows what it changes., support: full}
 """
 
 EXAMPLES = r"""

@@ -13,6 +13,7 @@ description:
   - A name is no proof. A member or a Node goes only when name and address are the host's; when the member is dead,
     which is watched for a while, or never voted; and when the Node is not Ready, or the host itself proves that its
     join was cut. Any doubt is an error, and nothing is removed.
+version_added: 0.1.0
 author: kubestrap
 options:
   name: {description: Name of the node that is to join., type: str, required: true}
@@ -31,6 +32,9 @@ options:
       is nothing on the host worth keeping.
     type: str
     default: ""
+attributes:
+  check_mode: {description: Says what it would change and changes nothing., support: full}
+  diff_mode: {description: Shows what it changes., support: full}
 """
 
 EXAMPLES = r"""

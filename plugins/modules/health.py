@@ -15,6 +15,7 @@ description:
   - With O(step=finish), removes the DaemonSet and gives the verdict over all O(problems); tells such tags, too.
   - Reports no change, because nothing is left behind, but for one thing. With several control planes, DNS whose pods
     are all on one node is spread over the nodes.
+version_added: 0.1.0
 author: kubestrap
 options:
   step: {description: What to do., type: str, default: look, choices: [look, start, finish]}
@@ -35,6 +36,9 @@ options:
     default: []
   problems: {description: What the hosts found., type: list, elements: str, default: []}
   timeout: {description: Seconds to wait for nodes and DNS., type: int, default: 300}
+attributes:
+  check_mode: {description: Says what it would change and changes nothing., support: full}
+  diff_mode: {description: Shows what it changes., support: none}
 """
 
 EXAMPLES = r"""

@@ -12,6 +12,7 @@ description:
   - What an interrupted run made and did not take back is revoked first. Tokens of ours have IDs that begin with C(kst);
     other tokens are left alone.
   - Reports no change, because what it makes is gone when the run ends; the result is a secret.
+version_added: 0.1.0
 author: kubestrap
 options:
   state:
@@ -22,6 +23,9 @@ options:
   lifetime: {description: "Seconds the token lives, if nobody revokes it.", type: int, default: 900}
   token_id: {description: The public half of the token to revoke., type: str, default: ""}
   control_plane: {description: Whether what joins is a control plane., type: bool, default: false}
+attributes:
+  check_mode: {description: Says what it would change and changes nothing., support: full}
+  diff_mode: {description: Shows what it changes., support: none}
 """
 
 EXAMPLES = r"""

@@ -12,6 +12,7 @@ description:
     fails, and does not come back by itself when that host recovers.
   - While no API server works anywhere, the address stays where it is.
   - Returns when some host has the address. Reloads keepalived when its configuration is newer; the address stays.
+version_added: 0.1.0
 author: kubestrap
 options:
   address: {description: The address., type: str, required: true}
@@ -28,6 +29,9 @@ options:
     type: bool
     default: true
   timeout: {description: Seconds until somebody must have the address., type: int, default: 120}
+attributes:
+  check_mode: {description: Says what it would change and changes nothing., support: full}
+  diff_mode: {description: Shows what it changes., support: full}
 """
 
 EXAMPLES = r"""

@@ -13,6 +13,7 @@ description:
   - Only a mark that this module writes before C(kubeadm init), and that goes with its last phase, proves that an init
     is unfinished. Without it nothing is removed. A CA of the person's in C(/etc/kubernetes/pki) is used.
   - Bootstrap tokens that an interrupted run of ours left are revoked.
+version_added: 0.1.0
 author: kubestrap
 options:
   cluster_name: {description: Name of the cluster., type: str, default: kubernetes}
@@ -66,6 +67,9 @@ options:
     type: list
     elements: str
     default: []
+attributes:
+  check_mode: {description: Says what it would change and changes nothing., support: full}
+  diff_mode: {description: Shows what it changes., support: full}
 """
 
 EXAMPLES = r"""

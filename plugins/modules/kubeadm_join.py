@@ -14,6 +14,7 @@ description:
     alone, with an error.
   - A control plane is one when its own API server is ready. One that still starts is waited for; where the kubelet does
     not run it is started. What that did not help is an error, and nothing is removed.
+version_added: 0.1.0
 author: kubestrap
 options:
   node_name: {description: Name of the node; empty means the hostname., type: str, default: ""}
@@ -46,6 +47,9 @@ options:
   certificate_key:
     description: With O(control_plane), the key of the certificates that wait for it in the cluster.
     type: str
+attributes:
+  check_mode: {description: Says what it would change and changes nothing., support: full}
+  diff_mode: {description: Shows what it changes., support: full}
 """
 
 EXAMPLES = r"""

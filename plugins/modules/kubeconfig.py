@@ -12,6 +12,7 @@ description:
   - The cluster is known again by its CA and its address, never by a name. Where O(context) is the name of something
     else, the context gets another one.
   - The file as it was before the first change is kept beside it. No secret is in the result.
+version_added: 0.1.0
 author: kubestrap
 options:
   user: {description: "User on the host, besides root; empty means the one who logged in.", type: str, default: ""}
@@ -30,6 +31,9 @@ options:
     description: Address of the API in that file, such as C(https://192.0.2.11:6443); empty means the one nodes use.
     type: str
     default: ""
+attributes:
+  check_mode: {description: Says what it would change and changes nothing., support: full}
+  diff_mode: {description: Shows what it changes., support: full}
 """
 
 EXAMPLES = r"""

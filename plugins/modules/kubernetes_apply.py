@@ -13,6 +13,7 @@ description:
   - A field that another manager has set since, such as an autoscaler, stays as it is, with a finding. What a person did
     by hand with kubectl gives way to the object.
   - What was applied is in no log of the host and no result of the task.
+version_added: 0.1.0
 author: kubestrap
 options:
   objects: {description: The objects., type: list, elements: dict, default: []}
@@ -34,6 +35,9 @@ options:
     default: ""
   timeout: {description: Seconds to wait., type: int, default: 180}
   kubeconfig: {description: Access to the cluster., type: path, default: /etc/kubernetes/admin.conf}
+attributes:
+  check_mode: {description: Says what it would change and changes nothing., support: full}
+  diff_mode: {description: Shows what it changes., support: full}
 """
 
 EXAMPLES = r"""

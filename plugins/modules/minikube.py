@@ -54,6 +54,7 @@ options:
     elements: str
     default: []
 attributes:
+  diff_mode: {description: Shows what it changes., support: full}
   check_mode:
     description: Looks and reports, on a host without minikube as well.
     support: full

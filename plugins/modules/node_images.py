@@ -16,6 +16,7 @@ description:
   - An image the host already has with the same content (layers, time, platform, all settings) is skipped.
   - Runs on the operator's machine, for all hosts side by side. Docker packs an image once for all of them, into a file
     that is gone when the run ends; where there is no room for that, once for each.
+version_added: 0.1.0
 author: kubestrap contributors
 options:
   images:
@@ -48,6 +49,9 @@ options:
     type: str
     default: docker
     choices: [docker, containerd]
+attributes:
+  check_mode: {description: Says what it would change and changes nothing., support: full}
+  diff_mode: {description: Shows what it changes., support: none}
 """
 
 EXAMPLES = """

@@ -10,12 +10,16 @@ description:
   - Enters the network namespace of a pod, and from there sends pings to the pods of other nodes and asks the cluster's
     DNS, over UDP and TCP. Needs no program in the pod.
   - Never fails because of what it finds; changes nothing.
+version_added: 0.1.0
 author: kubestrap
 options:
   node: {description: Name of this node; empty means the hostname., type: str, default: ""}
   pods: {description: "One pod on each node, with node, uid and address.", type: list, elements: dict, required: true}
   dns: {description: "Where DNS is served (address) and the name to ask for (name).", type: dict, required: true}
   timeout: {description: Seconds an answer may take., type: float, default: 5}
+attributes:
+  check_mode: {description: Says what it would change and changes nothing., support: full}
+  diff_mode: {description: Shows what it changes., support: none}
 """
 
 EXAMPLES = r"""

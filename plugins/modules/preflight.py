@@ -103,6 +103,7 @@ options:
     elements: str
     default: []
 attributes:
+  diff_mode: {description: Shows what it changes., support: none}
   check_mode:
     description: It only looks, so check mode makes no difference.
     support: full

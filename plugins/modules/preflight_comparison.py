@@ -30,6 +30,7 @@ options:
     type: dict
     default: {}
 attributes:
+  diff_mode: {description: Shows what it changes., support: none}
   check_mode:
     description: It changes nothing.
     support: full

@@ -13,6 +13,7 @@ version_added: 0.1.0
 author: kubestrap contributors
 options: {}
 attributes:
+  diff_mode: {description: Shows what it changes., support: none}
   check_mode:
     description: It changes nothing.
     support: full

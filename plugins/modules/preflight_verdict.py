@@ -37,6 +37,7 @@ options:
     type: bool
     default: true
 attributes:
+  diff_mode: {description: Shows what it changes., support: none}
   check_mode:
     description: It changes nothing.
     support: full

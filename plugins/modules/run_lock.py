@@ -29,6 +29,7 @@ options:
     default: present
     choices: [present, absent]
 attributes:
+  diff_mode: {description: Shows what it changes., support: none}
   check_mode:
     description: A run that changes nothing takes no lock.
     support: full
