@@ -23,6 +23,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--proof", type=Path, help="write the page of what was proved to this file")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run side by side, keep those of a file together, and all that share hosts."""
+    for item in items:
+        shared = "bare" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("shared-hosts" if shared else str(item.path)))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """How a command ended."""

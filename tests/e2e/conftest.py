@@ -18,14 +18,18 @@ IMAGE = "springboot-kotlin-app:latest"
 RECORD = Record(shown=now(ROOT))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order the tests on hosts: labs of their own, then the shared hosts as they come, then the cluster on them."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Order the tests on hosts: labs of their own, then the shared hosts as they come, then the cluster on them.
+
+    Where tests run side by side, the shared hosts come first: theirs is the longest row.
+    """
+    side_by_side = hasattr(config, "workerinput")
 
     def turn(item: pytest.Item) -> int:
         fixtures = getattr(item, "fixturenames", ())
         if HERE not in item.path.parents:
             return 0
-        return 3 if "cluster" in fixtures else 2 if "bare" in fixtures else 1
+        return 2 if "cluster" in fixtures else 1 if "bare" in fixtures else 3 if side_by_side else 0
 
     items.sort(key=turn)
 

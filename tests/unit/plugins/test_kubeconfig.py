@@ -8,6 +8,7 @@ import pwd
 import shutil
 import stat
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -148,9 +149,13 @@ def written(path: Path, text: str) -> Path:
 
 def kubectl(*arguments: str, files: str) -> str:
     environment = {**os.environ, "KUBECONFIG": files}
-    return subprocess.run(
-        ["kubectl", *arguments], env=environment, check=True, capture_output=True, text=True, timeout=60
-    ).stdout
+    # Of a name that is empty, kubectl makes the lock in the current directory.
+    with tempfile.TemporaryDirectory() as here:
+        done = subprocess.run(
+            ["kubectl", *arguments], cwd=here, env=environment, check=False, capture_output=True, text=True, timeout=60
+        )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def seen_by_kubectl(path: Path, context: str) -> Any:
