@@ -63,7 +63,7 @@ bench: $(VENV)/.installed ## How long things take, as ratios, on fresh hosts: a 
 	@$(BIN)/python -m tools.benchmarks
 
 .PHONY: docs
-docs: $(VENV)/.installed ## Write the generated pages (variables, commands, sample inventory)
+docs: $(VENV)/.installed ## Write the generated pages (variables, findings, commands, sample inventory)
 	$(BIN)/python -m tools.docs
 
 .PHONY: constraints

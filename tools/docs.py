@@ -24,11 +24,13 @@ def generated() -> dict[Path, str]:
     """Content of every generated file, by its path in the checkout."""
     render = JinjaRenderer().render
     variables = list(load_declaration().variables.values())
+    findings = collection_module("findings.catalogue").CATALOGUE
     # Help texts wrap at the width of the terminal.
     with mock.patch.dict(os.environ, {"COLUMNS": "110"}):
         commands = [{"name": name, "help": command.format_help().rstrip()} for name, command in every_command(parser())]
     return {
         Path("docs/variables.md"): render("variables.md.j2", variables=variables).rstrip() + "\n",
+        Path("docs/findings.md"): render("findings.md.j2", findings=findings).rstrip() + "\n",
         Path("docs/commands.md"): render("commands.md.j2", commands=commands).rstrip() + "\n",
         Path("README.md"): with_commands((ROOT / "README.md").read_text(encoding="utf-8")),
         Path("docs/mirrors.md"): with_supply((ROOT / "docs/mirrors.md").read_text(encoding="utf-8"), variables),

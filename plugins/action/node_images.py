@@ -22,6 +22,7 @@ from ansible import constants as C  # noqa: N812 - its name everywhere
 from ansible import context
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.kubestrap.cluster.plugins.module_utils.findings.finding import Finding, as_json, warning
 from ansible_collections.kubestrap.cluster.plugins.module_utils.images import (
     Content,
     content,
@@ -238,7 +239,7 @@ class ActionModule(ActionBase):
         self.hosts: list[str] = known.get("ansible_play_hosts", [])
         forks = int(context.CLIARGS.get("forks") or C.DEFAULT_FORKS)
         self.at_a_time = min(forks, len(known.get("ansible_play_batch") or self.hosts))
-        self.refused: list[dict[str, str]] = []
+        self.refused: list[Finding] = []
         sent: list[str] = []
         relayed: list[str] = []
         for image in images:
@@ -256,8 +257,8 @@ class ActionModule(ActionBase):
         result = {"changed": bool(sent), "diff": diff, "images": brought, "sent": sent, "relayed": relayed}
         if self.refused:
             result |= {
-                "findings": self.refused,
-                "warnings": [f"{one['evidence']} {one['fix']}" for one in self.refused],
+                "findings": as_json(self.refused),
+                "warnings": [f"{one.evidence} {one.fix}" for one in self.refused],
             }
         return result
 
@@ -342,7 +343,7 @@ class ActionModule(ActionBase):
             f"Find out what changes images on {before}, or on the way from it, before you trust that host again. "
             "Until then, take it out of the inventory, or send to each host from here (`cluster_image_relay: false`)."
         )
-        self.refused.append({"id": "image-refused", "severity": "warning", "evidence": evidence, "fix": fix})
+        self.refused.append(warning("image-refused", evidence, fix))
 
     @contextlib.contextmanager
     def _start(self, command: str) -> Iterator[subprocess.Popen[bytes]]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-from ansible_collections.kubestrap.cluster.plugins.plugin_utils.names import shortened
+from ansible_collections.kubestrap.cluster.plugins.module_utils.findings.finding import BLOCKER, Finding, from_json
+from ansible_collections.kubestrap.cluster.plugins.module_utils.names import shortened
 
 _REGISTERED = ("__preflight_look", "__preflight_verdict")
 
 
-def verdict(findings: dict[str, list[dict[str, str]]]) -> tuple[bool, str]:
+def verdict(findings: dict[str, list[Finding]]) -> tuple[bool, str]:
     """Return whether nothing blocks, and the text for a person: what several hosts have is said once.
 
     Args:
@@ -22,10 +23,10 @@ def verdict(findings: dict[str, list[dict[str, str]]]) -> tuple[bool, str]:
     hosts: dict[tuple[str, str, str, str], list[str]] = {}
     for host, found in findings.items():
         for one in found:
-            same = hosts.setdefault((one["severity"], one["id"], one["evidence"], one["fix"]), [])
+            same = hosts.setdefault((one.severity, one.id, one.evidence, one.fix), [])
             if host not in same[-1:]:
                 same.append(host)
-    blockers = [names for (severity, *_), names in hosts.items() if severity == "blocker"]
+    blockers = [names for (severity, *_), names in hosts.items() if severity == BLOCKER]
     blocked = {name for names in blockers for name in names}
     warnings = sum(len(names) for names in hosts.values()) - sum(map(len, blockers))
     lines = []
@@ -54,8 +55,8 @@ class ActionModule(ActionBase):
         for name in task_vars["ansible_play_hosts_all"]:
             known = task_vars["hostvars"][name]
             if _REGISTERED[0] in known:
-                findings[name] = [
+                findings[name] = from_json(
                     finding for result in _REGISTERED for finding in known.get(result, {}).get("findings", [])
-                ]
+                )
         fine, text = verdict(findings)
         return {"changed": False, "failed": not fine, "msg": text, "_ansible_verbose_always": True}

@@ -5,12 +5,17 @@ Runs on the operator's machine: it costs no connection.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-
-Finding = dict[str, str]
+from ansible_collections.kubestrap.cluster.plugins.module_utils.findings.finding import (
+    Finding,
+    as_json,
+    blocker,
+    from_json,
+)
 
 
 def in_pool(pool: list[str], addresses: list[str]) -> list[str]:
@@ -29,6 +34,18 @@ def in_pool(pool: list[str], addresses: list[str]) -> list[str]:
             if ip_address(one).version == low.version and int(low) <= int(ip_address(one)) <= int(high)
         ]
     return found
+
+
+def handed_out(pool: list[str], addresses: list[str]) -> Iterator[Finding]:
+    """Yield that a host has an address that is to be handed out."""
+    taken = in_pool(pool, addresses)
+    if taken:
+        yield blocker(
+            "load-balancer-address-taken",
+            f"The host has {', '.join(taken)}, which is among the addresses that are to be handed out: "
+            f"{', '.join(pool)}.",
+            "Choose addresses that nobody has (cluster_metallb_addresses).",
+        )
 
 
 class ActionModule(ActionBase):
@@ -50,26 +67,14 @@ class ActionModule(ActionBase):
                 "stop": {"type": "bool", "default": True},
             }
         )
-        compared = list(asked["compared"])
+        compared = from_json(asked["compared"])
         addresses = task_vars.get("ansible_facts", {}).get("kubestrap", {}).get("addresses", [])
-        taken = in_pool(asked["load_balancer_addresses"], addresses)
-        if taken:
-            compared.append(
-                {
-                    "id": "load-balancer-address-taken",
-                    "severity": "blocker",
-                    "evidence": f"The host has {', '.join(taken)}, which is among the addresses that are to be handed "
-                    f"out: {', '.join(asked['load_balancer_addresses'])}.",
-                    "fix": "Choose addresses that nobody has (cluster_metallb_addresses).",
-                }
-            )
-        for finding in compared:
-            if finding["id"] in asked["accepted_findings"]:
-                finding["severity"] = "warning"
-        blockers = [finding for finding in [*asked["findings"], *compared] if finding["severity"] == "blocker"]
-        result: dict[str, Any] = {"changed": False, "findings": compared}
+        compared += handed_out(asked["load_balancer_addresses"], addresses)
+        compared = [finding.accepted(asked["accepted_findings"]) for finding in compared]
+        blockers = [finding for finding in [*from_json(asked["findings"]), *compared] if finding.blocker]
+        result: dict[str, Any] = {"changed": False, "findings": as_json(compared)}
         if blockers and asked["stop"]:
-            lines = [f"{finding['id']}: {finding['evidence']} {finding['fix']}" for finding in blockers]
+            lines = [f"{finding.id}: {finding.evidence} {finding.fix}" for finding in blockers]
             result["failed"] = True
             result["msg"] = "Nothing was changed on this host, because of:\n" + "\n".join(lines)
         return result

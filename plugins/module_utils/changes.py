@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ansible_collections.kubestrap.cluster.plugins.module_utils import ledger
+from ansible_collections.kubestrap.cluster.plugins.module_utils.findings.finding import Finding, as_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -34,7 +35,7 @@ class Changes:
         """Start with nothing changed."""
         self.module = module
         self.diff: list[dict[str, str]] = []
-        self.findings: list[dict[str, str]] = []
+        self.findings: list[Finding] = []
 
     def __bool__(self) -> bool:
         """Tell whether anything changed (or would, in check mode)."""
@@ -145,14 +146,14 @@ class Changes:
         """Add one entry to the diff."""
         self.diff.append({"before_header": what, "after_header": what, "before": before, "after": after})
 
-    def found(self, name: str, evidence: str, fix: str) -> None:
+    def found(self, finding: Finding) -> None:
         """Tell of something that did not keep the module from its end: a warning, in the words of `check`."""
-        self.findings.append({"id": name, "severity": "warning", "evidence": evidence, "fix": fix})
-        self.module.warn(f"{evidence} {fix}")
+        self.findings.append(finding.accepted([finding.id]))
+        self.module.warn(f"{finding.evidence} {finding.fix}")
 
     def exit(self, **result: Any) -> NoReturn:
         """End the module successfully with what was changed, and what was found on the way."""
-        findings = {"findings": self.findings} if self.findings else {}
+        findings = {"findings": as_json(self.findings)} if self.findings else {}
         self.module.exit_json(changed=bool(self), diff=self.diff, **findings, **result)
 
 

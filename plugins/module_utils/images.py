@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ansible_collections.kubestrap.cluster.plugins.module_utils.findings.finding import Finding, warning
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -99,17 +101,16 @@ def pinned(name: str, digests: Mapping[str, str]) -> str:
     return f"{name}@{demanded[asked]}" if asked in demanded else name
 
 
-def passed_over(names: Iterable[str], digests: Mapping[str, str]) -> list[dict[str, str]]:
+def passed_over(names: Iterable[str], digests: Mapping[str, str]) -> list[Finding]:
     """Return findings about images that are not pinned, although another tag of theirs is."""
     pins = {reference(key).place(): key for key in digests}
     return [
-        {
-            "id": "image-not-pinned",
-            "severity": "warning",
-            "evidence": f"cluster_image_digests has a digest for {pins[asked.place()]}, but the image that is used is "
+        warning(
+            "image-not-pinned",
+            f"cluster_image_digests has a digest for {pins[asked.place()]}, but the image that is used is "
             f"{name}: whatever the registry has under that tag.",
-            "fix": f"Put {name} into cluster_image_digests, with its digest, in place of {pins[asked.place()]}.",
-        }
+            f"Put {name} into cluster_image_digests, with its digest, in place of {pins[asked.place()]}.",
+        )
         for name in dict.fromkeys(names)
         for asked in [reference(name)]
         if not asked.digest and asked.place() in pins
@@ -127,7 +128,7 @@ def _digest(image_id: str, asked: Reference) -> str:
     return said.digest if said.place() == asked.place() else ""
 
 
-def moved(pods: Iterable[dict[str, Any]]) -> Iterator[dict[str, str]]:
+def moved(pods: Iterable[dict[str, Any]]) -> Iterator[Finding]:
     """Yield a finding for each image that pods name by tag, and that is not the same in all of them.
 
     Args:
@@ -153,15 +154,14 @@ def moved(pods: Iterable[dict[str, Any]]) -> Iterator[dict[str, str]]:
     for asked, places in seen.items():
         if len(places) > 1:
             told = "; ".join(f"{digest} on {_listed(sorted(set(where)))}" for digest, where in sorted(places.items()))
-            yield {
-                "id": "image-tag-moved",
-                "severity": "warning",
-                "evidence": f"{names[asked]} is not one image in this cluster: {told}. Under this tag the registry, or "
+            yield warning(
+                "image-tag-moved",
+                f"{names[asked]} is not one image in this cluster: {told}. Under this tag the registry, or "
                 "a mirror, gave one image to some nodes and another to others.",
-                "fix": f"Find out which is meant, and name it by digest: `image: {names[asked]}@sha256:…` in your "
+                f"Find out which is meant, and name it by digest: `image: {names[asked]}@sha256:…` in your "
                 "manifest; for the images of flannel and of add-ons, an entry in cluster_image_digests. Or give the "
                 "newer one a tag of its own. Then the pods that run the other are replaced.",
-            }
+            )
 
 
 def _listed(names: list[str]) -> str:

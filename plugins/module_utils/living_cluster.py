@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.kubestrap.cluster.plugins.module_utils import advice, unfinished
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
+from ansible_collections.kubestrap.cluster.plugins.module_utils.findings.finding import Finding, warning
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import (
     ADMIN_KUBECONFIG,
     Kubectl,
@@ -214,7 +215,7 @@ def look(*, is_control_plane: bool, api_ready: bool, default_port: int = 6443) -
 
 def not_in_inventory(
     nodes: list[dict[str, Any]], names: Collection[str], maybe: Sequence[Sequence[str]] = ()
-) -> Iterator[dict[str, str]]:
+) -> Iterator[Finding]:
     """Yield a finding for each node of the cluster that is no host of the inventory; none while that is in doubt.
 
     Args:
@@ -230,10 +231,9 @@ def not_in_inventory(
     for node in nodes:
         if node["name"] not in known and node["address"] not in known:
             state = "Ready" if node["ready"] else "not Ready"
-            yield {
-                "id": "node-not-in-inventory",
-                "severity": "warning",
-                "evidence": f"The node {node['name']} ({node['address']}, {state}) is in the cluster and in no group "
+            yield warning(
+                "node-not-in-inventory",
+                f"The node {node['name']} ({node['address']}, {state}) is in the cluster and in no group "
                 "of the inventory.",
-                "fix": advice.take_out_node(node["name"], control_plane=node["control_plane"], ready=node["ready"]),
-            }
+                advice.take_out_node(node["name"], control_plane=node["control_plane"], ready=node["ready"]),
+            )

@@ -5,9 +5,16 @@ Runs on the hosts: standard library only, Python 3.9.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ansible_collections.kubestrap.cluster.plugins.module_utils import advice, proxy
+from ansible_collections.kubestrap.cluster.plugins.module_utils.findings.finding import (
+    BLOCKER,
+    WARNING,
+    Finding,
+    blocker,
+    warning,
+)
 from ansible_collections.kubestrap.cluster.plugins.module_utils.packages import systems
 
 if TYPE_CHECKING:
@@ -16,24 +23,14 @@ if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 
-class Finding(NamedTuple):
-    """Its ID, what was seen, what to do, and whether nothing works before that is done."""
-
-    name: str
-    evidence: str
-    fix: str
-    blocker: bool = True
-
-
 def busy(module: AnsibleModule) -> Iterator[Finding]:
     """Find who else works with the packages at the moment."""
     manager = systems.manager(module)
     for who, what in manager.busy().items():
-        yield Finding(
+        yield warning(
             "package-manager-busy",
             f"{who} {what}.",
             f"Nothing to do: what needs packages waits for it, up to {manager.LOCK_SECONDS // 60} minutes.",
-            blocker=False,
         )
 
 
@@ -62,7 +59,7 @@ def _forbidden(module: AnsibleModule, names: Sequence[str]) -> Iterator[Finding]
             continue
         # Before the first refresh nobody knows which sources have it.
         if where := manager.pins(name, any_source=not manager.available_versions(module, name)):
-            yield Finding(
+            yield blocker(
                 "package-pinned",
                 f"{manager.NAME} may not install {name}: {where}.",
                 "Raise that priority, or remove the entry, when nobody wants it to be so.",
@@ -77,15 +74,14 @@ def _excluded(module: AnsibleModule, missing: Sequence[str], known: Collection[s
     removed, trouble = manager.simulate(module, available) if available else ([], "")
     going.update({name: ", ".join(available) for name in removed if name not in going})
     if trouble and not going:
-        yield Finding(
+        yield warning(
             "packages-uninstallable",
             f"{manager.NAME} would not install {', '.join(available)}. It says:\n{trouble}",
             f"Correct what it names; when it is about versions, `{manager.REFRESH}` may be all that is missing.",
-            blocker=False,
         )
     for package, names in going.items():
         if package not in known:
-            yield Finding(
+            yield blocker(
                 "package-conflict",
                 f"The host has the package {package}, which cannot be installed beside {names}: {manager.NAME} would "
                 "remove it.",
@@ -105,9 +101,9 @@ def _sources(module: AnsibleModule) -> Iterator[Finding]:
     way = next(filter(None, map(proxy.on_the_way, failed)), "")
     yield Finding(
         "package-sources-unreachable",
+        # A host may have sources that have nothing to do with this.
+        BLOCKER if len(failed) == count else WARNING,
         f"{manager.NAME} cannot read {'any' if len(failed) == count else 'some'} of its sources"
         f"{f' (the proxy of this host is {way})' if way else ''}. It says:\n{said}",
         f"Correct the sources ({manager.SOURCES}), the proxy they are read through, or what that proxy allows.",
-        # A host may have sources that have nothing to do with this.
-        blocker=len(failed) == count,
     )

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from ansible_collections.kubestrap.cluster.plugins.module_utils import advice, confidential, living_cluster, systemd
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
+from ansible_collections.kubestrap.cluster.plugins.module_utils.findings import rules_supply
+from ansible_collections.kubestrap.cluster.plugins.module_utils.findings.finding import Finding, blocker, warning
 from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose, read_os_release
 from ansible_collections.kubestrap.cluster.plugins.module_utils.packages import systems
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import Proxy
@@ -33,15 +35,6 @@ KUBELET_SETTINGS = (
 )
 
 
-class Finding(NamedTuple):
-    """A blocker or a warning: its ID, what was seen, what to do."""
-
-    name: str
-    evidence: str
-    fix: str
-    blocker: bool = True
-
-
 def docker(module: AnsibleModule, packages: dict[str, list[str]], excluded: list[str]) -> Iterator[Finding]:
     """Find what speaks against Docker Engine from these packages, which exclude others."""
     name = choose(module, packages, purpose="packages of Docker")[0]
@@ -50,7 +43,7 @@ def docker(module: AnsibleModule, packages: dict[str, list[str]], excluded: list
     engine = installed.get(name)
     others = [other for other in excluded if other in installed]
     if others and engine is None:
-        yield Finding(
+        yield blocker(
             "docker-conflict",
             f"The host has {', '.join(others)}, which cannot be installed beside {name}.",
             advice.remove_packages(
@@ -63,7 +56,7 @@ def docker(module: AnsibleModule, packages: dict[str, list[str]], excluded: list
     release = (name, system.get("ID", ""), system.get("VERSION_ID", ""))
     version = engine.version if engine else manager.candidate(module, name) or OLD_DOCKER.get(release)
     if version is not None and manager.upstream_version(version) < settings_of_docker.OLDEST:
-        yield Finding(
+        yield blocker(
             "docker-too-old",
             f"Docker {version} is {'installed' if engine else 'what this distribution has'}; cri-dockerd, the link to "
             f"Kubernetes, needs Docker {settings_of_docker.OLDEST[0]} or newer.",
@@ -85,13 +78,11 @@ def docker_settings(module: AnsibleModule, asked: dict[str, Any], proxy: Proxy) 
     try:
         before = settings_of_docker.read()
     except settings_of_docker.SettingsError as error:
-        yield Finding("docker-settings-invalid", str(error), f"Correct {settings_of_docker.DAEMON_JSON}.")
+        yield blocker("docker-settings-invalid", str(error), f"Correct {settings_of_docker.DAEMON_JSON}.")
         return
     present = settings_of_docker.without_withdrawn(before, settings_of_docker.last_asked(), asked)
     after = settings_of_docker.merged(present, asked, made_by_hand=living_cluster.made_by_hand())
-    yield from (
-        Finding(*refusal) for refusal in settings_of_docker.refusals(after, settings_of_docker.command_line(module))
-    )
+    yield from settings_of_docker.refusals(after, settings_of_docker.command_line(module))
     unit = systemd.show(module, ["docker.service"])["docker.service"]
     new_settings = after != before and not settings_of_docker.only_reload(before, after)
     if unit.get("ActiveState") == "active" and (new_settings or proxy.is_new_to("docker.service")):
@@ -107,7 +98,7 @@ def _restart(module: AnsibleModule, reason: str) -> Iterator[Finding]:
             continue
         evidence = f"Docker has to be restarted for {reason}, and that stops containers that are not of Kubernetes: "
         if removed:
-            yield Finding(
+            yield blocker(
                 "docker-restart-removes",
                 f"{evidence}{', '.join(concerned)}. Docker removes them then, with all that is in them, because they "
                 "were started with --rm.",
@@ -116,12 +107,11 @@ def _restart(module: AnsibleModule, reason: str) -> Iterator[Finding]:
                 "again.",
             )
         else:
-            yield Finding(
+            yield warning(
                 "docker-restart",
                 f"{evidence}{', '.join(concerned)}.",
                 "Nothing to do: they are started again at once. To keep them running through it, put "
                 f'"live-restore": true into {settings_of_docker.DAEMON_JSON} and run `systemctl reload docker` before.',
-                blocker=False,
             )
 
 
@@ -136,7 +126,7 @@ def containerd_(module: AnsibleModule, packages: dict[str, list[str]]) -> Iterat
         what = f"{candidate} is what this host would install"
     if version is not None and version[:2] < containerd.OLDEST:
         oldest = ".".join(map(str, containerd.OLDEST))
-        yield Finding(
+        yield blocker(
             "containerd-too-old",
             f"containerd {what}; kubelet needs {oldest} or newer.",
             "Upgrade it, or take Docker's own packages (cluster_containerd_source: docker.com).",
@@ -155,7 +145,7 @@ def node_runtime() -> Optional[str]:
 def change(wanted: str, present: Optional[str]) -> Iterator[Finding]:
     """Find that a node would have to change its runtime under its running containers."""
     if present is not None and present != wanted:
-        yield Finding(
+        yield blocker(
             "runtime-change",
             f"The host is a node that runs {present}, and {wanted} is asked for.",
             advice.another_host(f"Keep it (cluster_container_runtime: {present} for this host)."),
@@ -168,15 +158,7 @@ def _all_of_docker(module: AnsibleModule) -> Iterator[Finding]:
     settings = settings_of_docker.asked_settings(asked["docker_settings"], asked["docker_registry_mirrors"])
     confidential.keep(module, settings)
     yield from docker_settings(module, settings, Proxy(asked["proxy"]))
-    beyond = [registry for registry in asked["mirrored_registries"] if registry != "docker.io"]
-    if beyond:
-        yield Finding(
-            "mirror-ignored",
-            f"Docker has mirrors of docker.io only, and cluster_registry_mirrors names {', '.join(beyond)}.",
-            "Give the mirror's own address instead (cluster_image_registry, cluster_flannel_image_registry, the "
-            "app's manifests), or use containerd.",
-            blocker=False,
-        )
+    yield from rules_supply.mirrors(asked["mirrored_registries"])
 
 
 # What speaks against each, by what the module preflight was asked.

@@ -59,6 +59,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubestrap.cluster.plugins.module_utils.addons import LABEL, POOL_NAMESPACE, addon_of
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
+from ansible_collections.kubestrap.cluster.plugins.module_utils.findings.finding import Finding, as_json, warning
 from ansible_collections.kubestrap.cluster.plugins.module_utils.images import unserved
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import (
     Kubectl,
@@ -128,7 +129,7 @@ class Addons:
         self.kubectl = kubectl
         self.changes = changes
         self.pool = pool
-        self.findings: list[dict[str, str]] = []
+        self.findings: list[Finding] = []
 
     def wait(self, wanted: list[str], timeout: int) -> None:
         """Return when all of them work.
@@ -222,14 +223,13 @@ class Addons:
                 volumes.append(f"{claim.get('namespace')}/{claim.get('name')} ({volume['metadata']['name']})")
         if volumes:
             self.findings.append(
-                {
-                    "id": "addon-has-volumes",
-                    "severity": "warning",
-                    "evidence": "local-path is not in cluster_addons any more, and stays, because it keeps volumes of: "
+                warning(
+                    "addon-has-volumes",
+                    "local-path is not in cluster_addons any more, and stays, because it keeps volumes of: "
                     f"{', '.join(sorted(volumes))}.",
-                    "fix": "When their data is needed no more: `kubectl delete pvc`, then run this again. Else put it "
+                    "When their data is needed no more: `kubectl delete pvc`, then run this again. Else put it "
                     "back into cluster_addons.",
-                }
+                )
             )
         return volumes
 
@@ -250,14 +250,13 @@ class Addons:
         found = sorted({name_of(obj) for obj in listed if is_made_by_people(obj)})
         if found:
             self.findings.append(
-                {
-                    "id": "addon-in-use",
-                    "severity": "warning",
-                    "evidence": f"{addon} is not in cluster_addons any more, and stays: with it would go, "
+                warning(
+                    "addon-in-use",
+                    f"{addon} is not in cluster_addons any more, and stays: with it would go, "
                     f"which it did not bring: {', '.join(found)}.",
-                    "fix": "Move or delete what is needed no more, then run this again. Else put the add-on back into "
+                    "Move or delete what is needed no more, then run this again. Else put the add-on back into "
                     "cluster_addons.",
-                }
+                )
             )
         return found
 
@@ -316,12 +315,11 @@ class Addons:
                 break
             time.sleep(0.5)
         self.findings.append(
-            {
-                "id": "service-without-address",
-                "severity": "warning",
-                "evidence": f"Services that got no address: {', '.join(without)}.",
-                "fix": "`kubectl describe service` says why; more cluster_metallb_addresses help when all are taken.",
-            }
+            warning(
+                "service-without-address",
+                f"Services that got no address: {', '.join(without)}.",
+                "`kubectl describe service` says why; more cluster_metallb_addresses help when all are taken.",
+            )
         )
 
 
@@ -352,7 +350,7 @@ def main() -> None:
             removed = addons.remove(params["wanted"])
     except (AddonError, KubectlError) as error:
         module.fail_json(msg=str(error))
-    changes.exit(removed=removed, findings=addons.findings)
+    changes.exit(removed=removed, findings=as_json(addons.findings))
 
 
 if __name__ == "__main__":

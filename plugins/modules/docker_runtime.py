@@ -135,7 +135,6 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils import (
     confidential,
     credentials,
     living_cluster,
-    machine_findings,
     registry_trust,
     systemd,
 )
@@ -146,6 +145,8 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import (
     write_atomically,
 )
 from ansible_collections.kubestrap.cluster.plugins.module_utils.download import DownloadError, architecture, fetch
+from ansible_collections.kubestrap.cluster.plugins.module_utils.findings import look
+from ansible_collections.kubestrap.cluster.plugins.module_utils.findings.finding import warning
 from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose
 from ansible_collections.kubestrap.cluster.plugins.module_utils.ledger import Before
 from ansible_collections.kubestrap.cluster.plugins.module_utils.packages import systems
@@ -322,12 +323,12 @@ class DockerRuntime:
         confidential.keep(self.module, before, docker.last_asked())
         present = docker.without_withdrawn(before, docker.last_asked(), self.settings)
         after = docker.merged(present, self.settings, made_by_hand=living_cluster.made_by_hand())
-        for name, evidence, fix in docker.refusals(after, docker.command_line(self.module)):
-            if name == docker.USERNS_REMAP:
+        for refusal in docker.refusals(after, docker.command_line(self.module)):
+            if refusal.id == docker.USERNS_REMAP:
                 # `check` stops here, unless somebody accepted it.
-                self.changes.found(name, evidence, fix)
+                self.changes.found(refusal)
             else:
-                self.module.fail_json(msg=f"{evidence} {fix}")
+                self.module.fail_json(msg=f"{refusal.evidence} {refusal.fix}")
         if validate and after != before:
             self._validate(before, after)
         return before, after
@@ -469,7 +470,7 @@ class DockerRuntime:
     def _stop_others(self) -> None:
         """Stop cri-dockerd's units of other names: they would open the same socket, now or at the next boot."""
         runs = re.compile(r"^\s*ExecStart\s*=.*\bcri-dockerd\b", re.MULTILINE)
-        names = {Path(path).name for path, text in machine_findings.own_units().items() if runs.search(text)}
+        names = {Path(path).name for path, text in look.own_units().items() if runs.search(text)}
         others = sorted(names - {"cri-docker.service"})
         for name, unit in systemd.show(self.module, others).items() if others else ():
             if unit.get("ActiveState") == "active" or unit.get("UnitFileState") == "enabled":
@@ -493,10 +494,12 @@ class DockerRuntime:
         for container in stopped:
             if container.removed:
                 self.changes.found(
-                    "container-gone",
-                    f"The restart of Docker ended the container {container.name} ({container.image}), and Docker "
-                    "removed it, because it was started with --rm.",
-                    "Start it anew.",
+                    warning(
+                        "container-gone",
+                        f"The restart of Docker ended the container {container.name} ({container.image}), and Docker "
+                        "removed it, because it was started with --rm.",
+                        "Start it anew.",
+                    )
                 )
             elif container.identity not in running:
                 self.changes.act(
@@ -522,10 +525,12 @@ class DockerRuntime:
         code, stdout, stderr = execute(self.module, command)
         if code != 0:
             self.changes.found(
-                "container-stopped",
-                f"The restart of Docker stopped the container {container.name} ({container.image}), and it does not "
-                f"start again: {last_lines(stderr or stdout)}",
-                f"Start it when that is put right: `docker start {container.name}`.",
+                warning(
+                    "container-stopped",
+                    f"The restart of Docker stopped the container {container.name} ({container.image}), and it does "
+                    f"not start again: {last_lines(stderr or stdout)}",
+                    f"Start it when that is put right: `docker start {container.name}`.",
+                )
             )
 
 

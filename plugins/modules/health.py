@@ -78,6 +78,7 @@ from typing import Any, Optional
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubestrap.cluster.plugins.module_utils import images, kubeadm, living_cluster
 from ansible_collections.kubestrap.cluster.plugins.module_utils.addons import addon_of
+from ansible_collections.kubestrap.cluster.plugins.module_utils.findings.finding import Finding, as_json
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import (
     Kubectl,
     KubectlError,
@@ -165,14 +166,14 @@ class Check:
         """Return what people want to know about each node."""
         return [describe_node(node) for node in self.kubectl.items("get", "nodes")]
 
-    def left_out(self, nodes: list[dict[str, Any]]) -> list[dict[str, str]]:
+    def left_out(self, nodes: list[dict[str, Any]]) -> list[Finding]:
         """Return findings about nodes that are no host of the inventory."""
         if not self.params["inventory"]:
             return []
         seen = [{**node, "control_plane": "control-plane" in node["roles"]} for node in nodes]
         return list(living_cluster.not_in_inventory(seen, (), self.params["inventory"]))
 
-    def moved_tags(self) -> list[dict[str, str]]:
+    def moved_tags(self) -> list[Finding]:
         """Return findings about tags under which nodes got different images; none when nobody can say."""
         try:
             pods = self.kubectl.items("get", "pods", "--all-namespaces", "--field-selector=status.phase=Running")
@@ -455,10 +456,10 @@ def main() -> None:
             result = check.start()
         elif params["step"] == "finish":
             check.finish()
-            result["findings"] = check.moved_tags()
+            result["findings"] = as_json(check.moved_tags())
         else:
             result["nodes"] = check.nodes()
-            result["findings"] = [*check.left_out(result["nodes"]), *check.moved_tags()]
+            result["findings"] = as_json([*check.left_out(result["nodes"]), *check.moved_tags()])
     except (CheckError, KubectlError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=check.changed, **result)

@@ -58,9 +58,9 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubestrap.cluster.plugins.module_utils import systemd
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes, read_text
+from ansible_collections.kubestrap.cluster.plugins.module_utils.findings.rules_machine import SYSCTL_FILE
 from ansible_collections.kubestrap.cluster.plugins.module_utils.host import choose, in_container
 from ansible_collections.kubestrap.cluster.plugins.module_utils.ledger import Before
-from ansible_collections.kubestrap.cluster.plugins.module_utils.machine_findings import SYSCTL_FILE
 from ansible_collections.kubestrap.cluster.plugins.module_utils.packages import systems
 from ansible_collections.kubestrap.cluster.plugins.module_utils.packages.manager import add
 from ansible_collections.kubestrap.cluster.plugins.module_utils.programs import run

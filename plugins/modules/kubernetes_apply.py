@@ -69,6 +69,7 @@ from typing import Any, Optional
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import Changes
 from ansible_collections.kubestrap.cluster.plugins.module_utils.field_owners import conflicts, without
+from ansible_collections.kubestrap.cluster.plugins.module_utils.findings.finding import Finding, as_json, warning
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import (
     ADMIN_KUBECONFIG,
     FIELD_MANAGER,
@@ -332,9 +333,7 @@ def _definitions(objects: list[dict[str, Any]]) -> dict[tuple[str, str], dict[st
     }
 
 
-def findings(
-    left: list[tuple[dict[str, Any], str, str, Any]], places: dict[Key, dict[str, Any]]
-) -> list[dict[str, str]]:
+def findings(left: list[tuple[dict[str, Any], str, str, Any]], places: dict[Key, dict[str, Any]]) -> list[Finding]:
     """Return a finding for each object of which fields were left to others."""
     found = []
     for obj, path, manager, value in left:
@@ -342,12 +341,11 @@ def findings(
         place = f" ({source['file']}:{source['lines'].get(path, 1)})" if source.get("file") else ""
         shown = "" if obj["kind"] == "Secret" else f" at {json.dumps(value)}"
         found.append(
-            {
-                "id": "field-of-another",
-                "severity": "warning",
-                "evidence": f"{label(obj)}: {path} was left{shown}, which {manager} set.",
-                "fix": f"Take {path} out of the manifest{place}, or end what {manager} does.",
-            }
+            warning(
+                "field-of-another",
+                f"{label(obj)}: {path} was left{shown}, which {manager} set.",
+                f"Take {path} out of the manifest{place}, or end what {manager} does.",
+            )
         )
     return found
 
@@ -459,7 +457,9 @@ def main() -> None:
         fail(str(error))
     # With the namespaces that the objects got, in case they named none.
     places = dict(zip((key(obj) for obj in complete[len(complete) - len(objects) :]), sources))
-    changes.exit(objects=[identity(obj) for obj in complete], findings=findings(apply.left, places), invocation={})
+    changes.exit(
+        objects=[identity(obj) for obj in complete], findings=as_json(findings(apply.left, places)), invocation={}
+    )
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.kubestrap.cluster.plugins.module_utils.machine_findings import foreign_chains
+from ansible_collections.kubestrap.cluster.plugins.module_utils.findings.look import foreign_chains
 
 CLONE_NEWNET = 0x40000000
 ECHO_REQUEST, ECHO_REPLY = 8, 0

@@ -6,14 +6,13 @@ Rules only, from what preflight found out on the hosts: nothing is asked here, a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from typing import Any
 
+from ansible_collections.kubestrap.cluster.plugins.module_utils.findings.finding import Finding, blocker, warning
+from ansible_collections.kubestrap.cluster.plugins.module_utils.findings.rules_cluster import Facts, moved_addresses
 from ansible_collections.kubestrap.cluster.plugins.module_utils.living_cluster import OUR_NETWORK, not_in_inventory
 from ansible_collections.kubestrap.cluster.plugins.module_utils.versions import in_steps, is_version
-
-Finding = dict[str, str]
-Facts = dict[str, Any]
 
 
 def compare_living(
@@ -56,16 +55,6 @@ def entry_of(facts: Mapping[str, Facts], control_planes: Sequence[str]) -> str |
     there = [name for name in control_planes if "advertised" in (facts.get(name, {}).get("cluster") or {})]
     answered = [name for name in there if facts[name]["cluster"].get("answered")]
     return next(iter([*answered, *there]), None)
-
-
-def blocker(name: str, evidence: str, fix: str) -> Finding:
-    """Return a finding that stops a run before its first change."""
-    return {"id": name, "severity": "blocker", "evidence": evidence, "fix": fix}
-
-
-def warning(name: str, evidence: str, fix: str) -> Finding:
-    """Return a finding that is only told."""
-    return {"id": name, "severity": "warning", "evidence": evidence, "fix": fix}
 
 
 def differs(cluster: Mapping[str, Any], asked: Mapping[str, str]) -> Iterator[Finding]:
@@ -152,24 +141,6 @@ def endpoint_differs(
     yield blocker(
         "api-endpoint-differs", f"The cluster's API is at {there}, and by the inventory it would be at {wanted}.", fix
     )
-
-
-def moved_addresses(known: Facts) -> list[str]:
-    """Return the addresses a host has in its cluster and not any more in reality."""
-    cluster = known.get("cluster") or {}
-    there = dict.fromkeys([cluster.get("advertised", ""), *cluster.get("node_addresses", [])])
-    have = known.get("addresses") or []
-    # A host none of whose addresses could be read has not moved.
-    return [one for one in there if is_lasting(one) and str(ip_address(one)) not in have] if have else []
-
-
-def is_lasting(address: str) -> bool:
-    """Tell whether this is an address that is looked for on interfaces: not of the host itself or of one link."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return False
-    return not (parsed.is_loopback or parsed.is_link_local or parsed.is_unspecified)
 
 
 def moved(known: Facts) -> Iterator[Finding]:
@@ -285,7 +256,7 @@ def returned(
         if node is not None and not known.get("cluster"):
             finding = again(node, known)
             # A control plane has a member of etcd too; what becomes of that is judged where it joins.
-            yield host, finding | ({"severity": "warning"} if known.get("control_plane") else {})
+            yield host, finding.accepted([finding.id] if known.get("control_plane") else [])
 
 
 def again(node: Mapping[str, Any], known: Facts) -> Finding:

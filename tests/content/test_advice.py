@@ -14,7 +14,7 @@ COMMANDS = re.compile(
 PLACE = "plugins/module_utils/advice.py"
 # File, and what the sentence begins with; why it may stand.
 REVIEWED = {
-    ("plugins/action/preflight_comparison.py", "One is a clone. On it: `rm /etc/machine-id "): (
+    ("plugins/module_utils/findings/rules_cluster.py", "One is a clone. On it: `rm /etc/machine-id "): (
         "an ID that two hosts share is worth nothing to either, and the next command makes a new one"
     ),
     ("plugins/module_utils/control_plane.py", "The cluster has a node named {} at {}, and this host is at {}."): (

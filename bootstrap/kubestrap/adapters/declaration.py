@@ -4,7 +4,7 @@ from typing import Any
 
 import yaml
 
-from kubestrap.adapters.content import collection
+from kubestrap.adapters.content import collection, collection_module
 from kubestrap.model.variables import Declaration, parse_declaration
 
 
@@ -12,7 +12,8 @@ def load_declaration() -> Declaration:
     """Return every variable a person may set."""
     made = ("playbooks/group_vars/all/wiring.yml", "playbooks/group_vars/all/derived.yml")
     wiring, derived = map(_read, made)
-    return parse_declaration(_read("roles/cluster/meta/argument_specs.yml"), {**wiring, **derived})
+    findings = collection_module("findings.catalogue").CATALOGUE
+    return parse_declaration(_read("roles/cluster/meta/argument_specs.yml"), {**wiring, **derived}, findings)
 
 
 def _read(path: str) -> Any:

@@ -151,8 +151,9 @@ def _variable_problems(
             if name in declaration.variables:
                 variable = declaration.variables[name]
                 problem = value_problem(value, variable)
-                if problem is None and not is_template(value) and (rule := _RULES.get(name)):
-                    problem = rule(value)
+                if problem is None and not is_template(value):
+                    rule = _RULES.get(name)
+                    problem = rule(value) if rule else _finding_problem(name, value, declaration)
                 if problem:
                     found[name, f"{name} {problem}"].append(host)
             elif name in _ROLE_RULES:
@@ -164,6 +165,17 @@ def _variable_problems(
         yield Problem(
             text=_short(_without_logins(text)), variable=name, hosts=() if len(hosts) == len(everyone) else tuple(hosts)
         )
+
+
+def _finding_problem(name: str, value: Any, declaration: Declaration) -> str | None:
+    """Say that an accepted finding does not exist: nothing would be accepted by it."""
+    if name == "cluster_accepted_findings":
+        for index, item in enumerate(map(str, value)):
+            if item not in declaration.findings:
+                close = get_close_matches(item, declaration.findings, n=1)
+                hint = f"did you mean {close[0]}?" if close else "docs/findings.md lists them"
+                return f"item {index + 1} is {item!r}, which is no finding; {hint}"
+    return None
 
 
 def _without_logins(text: str) -> str:

@@ -1,7 +1,7 @@
 """The declared `cluster_*` variables, and whether a value fits its declaration."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
@@ -29,13 +29,17 @@ class Declaration:
     variables: Mapping[str, Variable]
     set_by_us: Mapping[str, str] = field(default_factory=dict[str, str])
     """What the playbooks give to roles, each with its expression. One of an inventory would win over it."""
+    findings: frozenset[str] = frozenset()
+    """The IDs that a person may accept."""
 
     def default(self, name: str) -> Any:
         """The declared default of a variable."""
         return self.variables[name].default
 
 
-def parse_declaration(data: Mapping[str, Any], set_by_us: Mapping[str, Any]) -> Declaration:
+def parse_declaration(
+    data: Mapping[str, Any], set_by_us: Mapping[str, Any], findings: Iterable[str] = ()
+) -> Declaration:
     """Read the content of an argument specification, and of the variables that the playbooks set themselves."""
     options = data["argument_specs"]["main"]["options"]
     return Declaration(
@@ -51,6 +55,7 @@ def parse_declaration(data: Mapping[str, Any], set_by_us: Mapping[str, Any]) -> 
             for name, option in options.items()
         },
         {name: str(value) for name, value in set_by_us.items()},
+        frozenset(findings),
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Optional
 
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
 from ansible_collections.kubestrap.cluster.plugins.module_utils.download import DownloadError, fetch
+from ansible_collections.kubestrap.cluster.plugins.module_utils.findings.finding import warning
 from ansible_collections.kubestrap.cluster.plugins.module_utils.host import read_os_release
 from ansible_collections.kubestrap.cluster.plugins.module_utils.packages import systems
 from ansible_collections.kubestrap.cluster.plugins.module_utils.packages.openpgp import (
@@ -124,10 +125,12 @@ def refresh_repository(changes: Changes, source: str, url: str, *, needed: bool)
 
 def _go_on(changes: Changes, problem: str) -> None:
     changes.found(
-        "repository-away",
-        problem,
-        "Nothing is missing on this host, so the run goes on without the repository. The next host, or the next "
-        "version, will need it.",
+        warning(
+            "repository-away",
+            problem,
+            "Nothing is missing on this host, so the run goes on without the repository. The next host, or the next "
+            "version, will need it.",
+        )
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import read_text
+from ansible_collections.kubestrap.cluster.plugins.module_utils.findings.finding import Finding, blocker
 from ansible_collections.kubestrap.cluster.plugins.module_utils.programs import execute
 
 if TYPE_CHECKING:
@@ -225,8 +226,8 @@ def last_asked() -> dict[str, Any]:
     return before if isinstance(before, dict) else {}
 
 
-def refusals(settings: dict[str, Any], flags: Iterable[str]) -> list[tuple[str, str, str]]:
-    """Return what keeps Docker or Kubernetes from working with these settings: finding, evidence, fix.
+def refusals(settings: dict[str, Any], flags: Iterable[str]) -> list[Finding]:
+    """Return what keeps Docker or Kubernetes from working with these settings.
 
     Args:
         settings: What daemon.json is to say.
@@ -246,7 +247,7 @@ def refusals(settings: dict[str, Any], flags: Iterable[str]) -> list[tuple[str, 
             "Take userns-remap out (what Docker made with it, images and containers, is then out of sight, not gone), "
             "or use containerd on this host (cluster_container_runtime: containerd)."
         )
-        found.append((USERNS_REMAP, evidence, fix))
+        found.append(blocker("docker-userns-remap", evidence, fix))
     twice = sorted(keys_of(command) & settings.keys())
     if twice:
         names, both = ", ".join(twice), "is" if len(twice) == 1 else "are"
@@ -258,7 +259,7 @@ def refusals(settings: dict[str, Any], flags: Iterable[str]) -> list[tuple[str, 
             f"Say {names} in one place: take it out of {DAEMON_JSON}, or start dockerd without the flag (`systemctl "
             "edit docker.service`, with an empty ExecStart= before the new one)."
         )
-        found.append(("docker-settings-twice", evidence, fix))
+        found.append(blocker("docker-settings-twice", evidence, fix))
     return found
 
 

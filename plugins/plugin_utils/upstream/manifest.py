@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from ansible.errors import AnsibleActionFail
 from ansible_collections.kubestrap.cluster.plugins.module_utils import download, images, kubernetes_yaml
 from ansible_collections.kubestrap.cluster.plugins.module_utils.addons import LABEL
+from ansible_collections.kubestrap.cluster.plugins.module_utils.findings.finding import as_json
 
 # Bytes; the largest of them has some 100,000.
 MOST = 16 * 1024 * 1024
@@ -66,8 +67,8 @@ def not_pinned(objects: Objects, digests: dict[str, str]) -> dict[str, list[Any]
     """Return what a task's result says about images that the digests are not for, although they name another tag."""
     used = [container["image"] for obj in objects for container in containers(obj)]
     findings = images.passed_over(used, digests)
-    warnings = [f"{one['evidence']} {one['fix']}" for one in findings]
-    return {"findings": findings, "warnings": warnings} if findings else {}
+    warnings = [f"{one.evidence} {one.fix}" for one in findings]
+    return {"findings": as_json(findings), "warnings": warnings} if findings else {}
 
 
 def kustomize(objects: Objects) -> Objects:

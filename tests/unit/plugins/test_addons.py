@@ -131,7 +131,8 @@ def test_what_people_made_keeps_the_addon_and_the_finding_names_it(kind: str, na
     assert subject.remove([]) == []
     assert api.deleted == []
     (finding,) = subject.findings
-    assert f"{kind} metallb-system/{name}" in finding["evidence"]
+    assert finding.id == "addon-in-use"
+    assert f"{kind} metallb-system/{name}" in finding.evidence
 
 
 @pytest.mark.parametrize("kind", ["networkpolicies", "poddisruptionbudgets", "resourcequotas", "replicasets"])
@@ -153,7 +154,7 @@ def test_an_object_of_another_programs_kind_keeps_the_addon_too() -> None:
     subject = addons(api)
     assert subject.remove([]) == []
     assert api.deleted == []
-    assert "ServiceMonitor metallb-system/theirs" in subject.findings[0]["evidence"]
+    assert "ServiceMonitor metallb-system/theirs" in subject.findings[0].evidence
 
 
 def test_what_the_cluster_and_the_addon_made_does_not_keep_it() -> None:
@@ -194,7 +195,8 @@ def test_volumes_keep_local_path_and_the_finding_names_them() -> None:
     assert subject.remove([]) == []
     assert api.deleted == []
     (finding,) = subject.findings
-    assert (finding["severity"], "default/data-db-0 (pvc-1)" in finding["evidence"]) == ("warning", True)
+    assert finding.id == "addon-has-volumes"
+    assert (finding.severity, "default/data-db-0 (pvc-1)" in finding.evidence) == ("warning", True)
 
 
 def test_volumes_of_others_do_not_keep_local_path() -> None:
@@ -237,5 +239,6 @@ def test_service_without_address_is_a_finding(monkeypatch: pytest.MonkeyPatch) -
     subject = addons(Api(services=[service("shop"), service("other", address="192.0.2.9")]))
     subject.addresses()
     (finding,) = subject.findings
-    assert "default/shop" in finding["evidence"]
-    assert "other" not in finding["evidence"]
+    assert finding.id == "service-without-address"
+    assert "default/shop" in finding.evidence
+    assert "other" not in finding.evidence

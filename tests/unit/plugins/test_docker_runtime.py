@@ -97,6 +97,22 @@ def test_settings_with_a_secret_are_read_by_root_alone(
     assert stat.S_IMODE((tmp_path / "LAST_ASKED").stat().st_mode) == 0o600
 
 
+def test_containers_that_a_restart_ended_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, gone = (
+        docker_runtime.docker.Container(name, name, "image", removed=name == "gone") for name in ("mine", "gone")
+    )
+    found = iter([[mine, gone], []])
+    monkeypatch.setattr(docker_runtime.docker, "survives_restart", lambda _: False)
+    monkeypatch.setattr(docker_runtime.docker, "own_containers", lambda _: next(found))
+    monkeypatch.setattr(docker_runtime.systemd, "restart", lambda *_, **__: None)
+    monkeypatch.setattr(docker_runtime, "execute", lambda *_: (1, "", "no such image\n"))
+    runtime: Any = DockerRuntime.__new__(DockerRuntime)
+    runtime.module = SimpleNamespace(check_mode=False, warn=lambda _: None)
+    runtime.changes = Changes(runtime.module)
+    runtime._restart("new settings")
+    assert [finding.id for finding in runtime.changes.findings] == ["container-stopped", "container-gone"]
+
+
 def test_docker_that_does_not_say_what_it_runs_is_not_restarted() -> None:
     asked: list[list[str]] = []
 
@@ -140,7 +156,7 @@ def test_cri_dockerd_that_opens_its_socket_by_itself_is_stopped_before_ours_star
     socket: str, expected: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(docker_runtime.machine_findings, "own_units", dict)
+    monkeypatch.setattr(docker_runtime.look, "own_units", dict)
 
     class Module:
         check_mode = False
@@ -171,7 +187,7 @@ def test_another_unit_of_cri_dockerd_is_stopped(monkeypatch: pytest.MonkeyPatch)
         f"{directory}/watch.service": "[Service]\nExecStart=/opt/watch\n# cri-dockerd",
     }
     states = {"cri-dockerd.service": {"ActiveState": "active"}, "cri-old.service": {"ActiveState": "inactive"}}
-    monkeypatch.setattr(docker_runtime.machine_findings, "own_units", lambda: units)
+    monkeypatch.setattr(docker_runtime.look, "own_units", lambda: units)
     monkeypatch.setattr(docker_runtime.systemd, "show", lambda _module, names: {one: states[one] for one in names})
     monkeypatch.setattr(docker_runtime, "run", lambda _module, command, **_: asked.append(" ".join(command)))
     runtime: Any = DockerRuntime.__new__(DockerRuntime)

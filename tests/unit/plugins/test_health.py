@@ -212,7 +212,7 @@ def test_tags_that_moved_are_told_and_nothing_when_nobody_can_say() -> None:
         one["spec"]["containers"] = [{"name": "m", "image": "r.example/a:1"}]
         pods.append(one)
     (finding,) = check(Api(pods=pods)).moved_tags()
-    assert finding["id"] == "image-tag-moved"
+    assert finding.id == "image-tag-moved"
     assert check(Api(pods=pods[:1])).moved_tags() == []
 
     class Away(Api):

@@ -153,9 +153,9 @@ def test_a_name_gets_the_digest_that_is_demanded_however_it_is_written() -> None
 
 def test_a_pin_that_is_for_another_tag_than_the_one_that_is_used_is_told() -> None:
     (finding,) = passed_over(["q/a:2", "q/a:2", f"q/b:1@{DIGEST}", "q/c:1"], {"q/a:1": DIGEST, "q/b:1": DIGEST})
-    assert finding["id"] == "image-not-pinned"
-    assert "q/a:1" in finding["evidence"]
-    assert "q/a:2" in finding["evidence"]
+    assert finding.id == "image-not-pinned"
+    assert "q/a:1" in finding.evidence
+    assert "q/a:2" in finding.evidence
 
 
 def running(node: str, image: str, image_id: str, **more: Any) -> dict[str, Any]:
@@ -174,9 +174,9 @@ def test_a_tag_that_moved_is_told_with_its_nodes_and_digests(image: str) -> None
     # As containerd and as cri-dockerd say it.
     pods = [running("n1", image, f"{name}@{DIGEST}"), running("n2", image, f"docker-pullable://{short}@{OTHER}")]
     (finding,) = moved([*pods, running("n3", image, f"docker-pullable://{short}@{DIGEST}")])
-    assert finding["id"] == "image-tag-moved"
-    assert finding["evidence"].startswith(f"{image} is not one image in this cluster: ")
-    assert f"{DIGEST} on n1 (shop/web-n1), n3 (shop/web-n3); {OTHER} on n2 (shop/web-n2)" in finding["evidence"]
+    assert finding.id == "image-tag-moved"
+    assert finding.evidence.startswith(f"{image} is not one image in this cluster: ")
+    assert f"{DIGEST} on n1 (shop/web-n1), n3 (shop/web-n3); {OTHER} on n2 (shop/web-n2)" in finding.evidence
 
 
 @pytest.mark.parametrize(

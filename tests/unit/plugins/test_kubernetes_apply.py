@@ -305,8 +305,9 @@ def test_the_field_of_an_autoscaler_is_left_to_it_and_told() -> None:
     complete = apply.converge([app], noted)
     assert not noted
     (told,) = findings(apply.left, {key(complete[0]): {"file": "a.yaml", "lines": {"spec.replicas": 7}}})
-    assert "spec.replicas was left at 3, which kube-controller-manager set" in told["evidence"]
-    assert "(a.yaml:7)" in told["fix"]
+    assert told.id == "field-of-another"
+    assert "spec.replicas was left at 3, which kube-controller-manager set" in told.evidence
+    assert "(a.yaml:7)" in told.fix
     # What else differs is applied without it.
     assert converge(api, {**app, "spec": {"replicas": 1, "image": "y"}})
     assert api.objects["apps", "Deployment", "web", "a"]["spec"] == {"replicas": 3, "image": "y"}

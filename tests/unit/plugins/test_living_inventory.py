@@ -80,7 +80,7 @@ def compared(cp1: dict[str, Any], w1: dict[str, Any] | None = None, **asked: str
 
 def one(cp1: dict[str, Any], w1: dict[str, Any] | None = None, **asked: str) -> tuple[str, str, str, str]:
     [(host, finding)] = compared(cp1, w1, **asked)
-    return host, f"{finding['severity']} {finding['id']}", finding["evidence"], finding["fix"]
+    return host, f"{finding.severity} {finding.id}", finding.evidence, finding.fix
 
 
 def test_a_cluster_as_its_inventory_says_has_no_finding() -> None:
@@ -155,7 +155,7 @@ def test_an_api_that_does_not_answer_is_not_an_absent_cluster() -> None:
     assert (host, finding) == ("cp1", "warning cluster-not-asked")
     assert "refused" in evidence
     # What its files say is compared all the same.
-    found = [finding["id"] for _, finding in compared(plane(known=silent), pod_cidr="10.50.0.0/16")]
+    found = [finding.id for _, finding in compared(plane(known=silent), pod_cidr="10.50.0.0/16")]
     assert found == ["cluster-not-asked", "pod-cidr-differs"]
 
 
@@ -174,11 +174,11 @@ def test_only_control_plane_with_another_address_is_told_first_how_to_get_the_ol
         node_address="10.0.0.160",
     )
     (first, moved), (second, follower) = compared(changed)
-    assert (first, moved["id"], moved["severity"]) == ("cp1", "address-changed", "blocker")
-    assert "control plane was 10.0.0.11 in its cluster, and the host is now 10.0.0.160" in moved["evidence"]
-    assert moved["fix"].startswith("Give the host its old address again")
-    assert (second, follower["id"], follower["severity"]) == ("w1", "control-plane-moved", "warning")
-    assert "see cp1" in follower["fix"]
+    assert (first, moved.id, moved.severity) == ("cp1", "address-changed", "blocker")
+    assert "control plane was 10.0.0.11 in its cluster, and the host is now 10.0.0.160" in moved.evidence
+    assert moved.fix.startswith("Give the host its old address again")
+    assert (second, follower.id, follower.severity) == ("w1", "control-plane-moved", "warning")
+    assert "see cp1" in follower.fix
     assert "reset" not in str((moved, follower))
 
 
@@ -262,7 +262,7 @@ def test_nodes_are_not_missed_while_a_host_was_not_looked_at() -> None:
     more = plane(known=cluster(nodes=[*cluster()["nodes"], node("w2", "10.0.0.13")]))
     # Its name and address say that it is another one of the nodes.
     found = list(compare_living({"cp1": more}, {**HOSTS}, ["cp1"], ASKED, ["cp1"]))
-    assert [finding["id"] for _, finding in found] == ["node-not-in-inventory"]
+    assert [finding.id for _, finding in found] == ["node-not-in-inventory"]
     # It may be w2.
     strange = {"cp1": ["cp1"], "db": ["db", "192.0.2.7"]}
     assert list(compare_living({"cp1": more}, strange, ["cp1"], ASKED, ["cp1"])) == []
@@ -271,7 +271,7 @@ def test_nodes_are_not_missed_while_a_host_was_not_looked_at() -> None:
 def test_consulted_control_plane_is_told_at_a_host_of_the_run() -> None:
     facts = {"cp1": plane(), "w1": worker()}
     [(host, finding)] = compare_living(facts, HOSTS, ["cp1"], {**ASKED, "pod_cidr": "10.50.0.0/16"}, ["w1"])
-    assert (host, finding["id"]) == ("w1", "pod-cidr-differs")
+    assert (host, finding.id) == ("w1", "pod-cidr-differs")
 
 
 def test_renamed_host_is_still_its_node() -> None:

@@ -67,6 +67,14 @@ def test_what_is_no_archive_of_images_is_named(tmp_path: Path, manifest: Any) ->
         LocalImage(path, ".")
 
 
+def test_an_image_that_differs_on_the_way_is_told() -> None:
+    action: Any = ActionModule.__new__(ActionModule)
+    action.host, action.refused = "w2", []
+    action._tell_refusal(SimpleNamespace(name="app:1"), "w1", "it is another image")
+    (finding,) = action.refused
+    assert (finding.id, "w2 did not take app:1 from w1" in finding.evidence) == ("image-refused", True)
+
+
 def test_an_image_without_a_name_is_refused(tmp_path: Path) -> None:
     path = archive(tmp_path / "a.tar", {"manifest.json": [ONE, {**TWO, "RepoTags": None}], **CONFIGS})
     with pytest.raises(AnsibleActionFail, match="without a name"):

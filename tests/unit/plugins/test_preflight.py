@@ -1,27 +1,11 @@
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.kubestrap.cluster.plugins.action.preflight_comparison import compare
 from ansible_collections.kubestrap.cluster.plugins.action.preflight_report import verdict
-from ansible_collections.kubestrap.cluster.plugins.action.preflight_verdict import in_pool
-from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import server_of
-from ansible_collections.kubestrap.cluster.plugins.modules import preflight
-from ansible_collections.kubestrap.cluster.plugins.modules.preflight import Preflight
-
-
-@pytest.mark.parametrize(
-    ("text", "server"),
-    [
-        ("clusters:\n- cluster:\n    server: https://10.0.0.11:6443\n", "10.0.0.11:6443"),
-        ('    server: "https://api.example"\n', "api.example:443"),
-        ("    server: https://[fd00::1]:6443\n", "[fd00::1]:6443"),
-        ("users: []\n", ""),
-    ],
-)
-def test_api_server_of_a_kubeconfig(text: str, server: str) -> None:
-    assert server_of(text) == server
+from ansible_collections.kubestrap.cluster.plugins.action.preflight_verdict import handed_out, in_pool
+from ansible_collections.kubestrap.cluster.plugins.module_utils.findings.finding import Finding
+from ansible_collections.kubestrap.cluster.plugins.module_utils.findings.rules_cluster import compare
 
 
 def host(name: str, *, control_plane: bool = False, **facts: Any) -> dict[str, Any]:
@@ -29,7 +13,7 @@ def host(name: str, *, control_plane: bool = False, **facts: Any) -> dict[str, A
 
 
 def ids(host_name: str, facts: dict[str, Any], api_endpoint: str = "") -> list[str]:
-    return [finding["id"] for finding in compare(facts, [], api_endpoint).get(host_name, [])]
+    return [finding.id for finding in compare(facts, [], api_endpoint).get(host_name, [])]
 
 
 def test_different_hosts_go_together() -> None:
@@ -56,8 +40,8 @@ def test_node_of_another_cluster_is_told_unless_the_address_is_declared() -> Non
 
 def test_evidence_names_the_other_host() -> None:
     findings = compare({"a": host("x", machine_id="1"), "b": host("x", machine_id="2")}, [], "")
-    assert "b" in findings["a"][0]["evidence"].split()[-1]
-    assert findings["a"][0]["severity"] == "blocker"
+    assert "b" in findings["a"][0].evidence.split()[-1]
+    assert findings["a"][0].severity == "blocker"
 
 
 def test_a_rack_of_clones_is_told_in_linear_time_and_few_words() -> None:
@@ -66,13 +50,13 @@ def test_a_rack_of_clones_is_told_in_linear_time_and_few_words() -> None:
     findings = compare(facts, ["h0"], "")
     # Each with each would be minutes.
     assert time.process_time() - began < 5
-    assert findings["h0"][0]["evidence"] == "20000 hosts are called same: h0, h1, h2, h3, h4 and 19995 more."
-    assert "h0" in findings["h19999"][0]["evidence"]
+    assert findings["h0"][0].evidence == "20000 hosts are called same: h0, h1, h2, h3, h4 and 19995 more."
+    assert "h0" in findings["h19999"][0].evidence
 
 
 def test_report_of_many_hosts_says_the_same_once() -> None:
-    blocker = {"id": "swap-on", "severity": "blocker", "evidence": "Swap is on.", "fix": "swapoff"}
-    warning = {**blocker, "id": "os-unproved", "severity": "warning"}
+    blocker = Finding("swap-on", "blocker", "Swap is on.", "swapoff")
+    warning = Finding("os-unproved", "warning", "Swap is on.", "swapoff")
     fine, text = verdict({f"h{number}": [blocker] for number in range(50)} | {"w": [warning]})
     assert not fine
     assert text.count("Swap is on.") == 2
@@ -90,7 +74,7 @@ PLANES = ["a", "b", "c", "d"]
 def together(facts: dict[str, Any], required: list[str] | None = None) -> dict[str, list[str]]:
     names = list(facts) if required is None else required
     found = compare(facts, names, "")
-    return {name: [finding["id"] for finding in found.get(name, [])] for name in facts}
+    return {name: [finding.id for finding in found.get(name, [])] for name in facts}
 
 
 @pytest.mark.parametrize(
@@ -105,9 +89,9 @@ def test_even_number_of_control_planes_is_told_once(count: int, told: list[str])
 
 def test_warning_says_what_even_numbers_buy() -> None:
     two, four = (compare({"a": host("a")}, PLANES[:count], "")["a"][0] for count in (2, 4))
-    assert (two["severity"], four["severity"]) == ("warning", "warning")
-    assert "2 of 2, so the cluster survives the loss of none" in two["evidence"]
-    assert "3 of 4, so the cluster survives no more than with 3: the loss of 1" in four["evidence"]
+    assert (two.severity, four.severity) == ("warning", "warning")
+    assert "2 of 2, so the cluster survives the loss of none" in two.evidence
+    assert "3 of 4, so the cluster survives no more than with 3: the loss of 1" in four.evidence
 
 
 def test_a_control_plane_that_is_not_looked_at_counts() -> None:
@@ -134,35 +118,6 @@ def test_address_that_is_to_be_handed_out_is_no_hosts() -> None:
     pool = ["192.0.2.200-192.0.2.210", "198.51.100.0/30"]
     assert in_pool(pool, ["192.0.2.11", "2001:db8::1"]) == []
     assert in_pool(pool, ["192.0.2.205", "198.51.100.3"]) == ["192.0.2.205", "198.51.100.3"]
-
-
-def test_a_control_plane_that_lost_a_manifest_is_one_for_the_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Else a bare host that stands before it in the inventory makes a second cluster, while its API is down.
-    monkeypatch.setattr(preflight, "MANIFESTS", tmp_path)
-    monkeypatch.setattr(preflight, "KUBELET_CONF", tmp_path / "kubelet.conf")
-    monkeypatch.setattr(preflight.advice, "worth", lambda **_: "")
-    monkeypatch.setattr(preflight, "OTHER_DISTRIBUTIONS", {})
-    (tmp_path / "etcd.yaml").touch()
-    host: Any = Preflight.__new__(Preflight)
-    host.asked, host.facts, host.processes = {"api_endpoint": "", "control_plane": True}, {}, {}
-    host.addresses, host.hostname, host.is_control_plane = [], "cp2", False
-    host._other_clusters()
-    assert host.facts["is_control_plane"]
-
-
-@pytest.mark.parametrize(
-    ("program", "is_node", "taken"),
-    [
-        ("etcd", True, []),
-        ("etcd", False, ["port 2379 (etcd) by etcd"]),
-        ("nginx", True, ["port 2379 (etcd) by nginx"]),
-        # A part of the control plane that ended between the two looks.
-        ("", True, []),
-        ("", False, ["port 2379 (etcd) by an unknown program"]),
-    ],
-)
-def test_port_of_a_part_that_restarts_is_not_taken(program: str, is_node: bool, taken: list[str]) -> None:
-    found = preflight.taken_ports({2379: "etcd", 10250: "kubelet"}, {2379: "7"}, lambda _: program, is_node=is_node)
-    assert found == taken
+    assert list(handed_out(pool, ["192.0.2.11"])) == []
+    (finding,) = handed_out(pool, ["192.0.2.205"])
+    assert (finding.id, finding.blocker) == ("load-balancer-address-taken", True)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.kubestrap.cluster.plugins.module_utils import runtime_findings, systemd
+from ansible_collections.kubestrap.cluster.plugins.module_utils.findings.finding import Finding
 from ansible_collections.kubestrap.cluster.plugins.module_utils.packages import apt
 from ansible_collections.kubestrap.cluster.plugins.module_utils.proxy import Proxy
 from ansible_collections.kubestrap.cluster.plugins.module_utils.runtimes import docker
@@ -43,7 +44,7 @@ def host(monkeypatch: pytest.MonkeyPatch, *, candidate: str | None = None, **ins
 def test_docker_of_debian_12_is_refused_with_both_ways_out(monkeypatch: pytest.MonkeyPatch) -> None:
     module = host(monkeypatch, candidate="20.10.24+dfsg1-1+deb12u1+b2")
     (finding,) = runtime_findings.docker(module, DOCKER, [])  # type: ignore[arg-type]
-    assert finding.name == "docker-too-old"
+    assert finding.id == "docker-too-old"
     assert "20.10.24" in finding.evidence
     assert "cluster_docker_source: docker.com" in finding.fix
     assert "cluster_container_runtime: containerd" in finding.fix
@@ -67,7 +68,7 @@ def test_docker_of_debian_13_and_an_unknown_one_are_fine(monkeypatch: pytest.Mon
 def test_the_other_family_of_docker_is_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
     module = host(monkeypatch, containerd_io="1.7.1")
     (finding,) = runtime_findings.docker(module, DOCKER, ["containerd.io"])  # type: ignore[arg-type]
-    assert finding.name == "docker-conflict"
+    assert finding.id == "docker-conflict"
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_the_containerd_that_is_there_counts_and_else_the_one_that_would_come(
 ) -> None:
     host(monkeypatch, candidate=candidate)
     found = list(runtime_findings.containerd_(Module(present), CONTAINERD))  # type: ignore[arg-type]
-    assert [finding.name for finding in found] == (["containerd-too-old"] if told else [])
+    assert [finding.id for finding in found] == (["containerd-too-old"] if told else [])
     assert told is None or told in found[0].evidence
 
 
@@ -111,7 +112,7 @@ def test_what_a_node_runs_is_what_its_kubelet_says(
 
 def test_a_node_does_not_change_its_runtime_in_passing() -> None:
     (finding,) = runtime_findings.change("containerd", "docker")
-    assert finding.name == "runtime-change"
+    assert finding.id == "runtime-change"
     assert "cluster_container_runtime: docker" in finding.fix
     assert list(runtime_findings.change("docker", "docker")) == list(runtime_findings.change("docker", None)) == []
 
@@ -144,7 +145,7 @@ class Docker:
     def run_command(self, command: list[str], **_: Any) -> tuple[int, str, str]:
         return 0, self.answers[command[3:][1]], ""
 
-    def findings(self, **asked: Any) -> list[runtime_findings.Finding]:
+    def findings(self, **asked: Any) -> list[Finding]:
         return list(runtime_findings.docker_settings(self, asked, Proxy({})))  # type: ignore[arg-type]
 
 
@@ -152,9 +153,9 @@ def test_containers_of_others_are_told_before_docker_is_restarted(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     removes, stops = Docker(monkeypatch, tmp_path, "{}").findings()
-    assert (removes.name, removes.blocker) == ("docker-restart-removes", True)
+    assert (removes.id, removes.blocker) == ("docker-restart-removes", True)
     assert "try (busybox)" in removes.evidence
-    assert (stops.name, stops.blocker) == ("docker-restart", False)
+    assert (stops.id, stops.blocker) == ("docker-restart", False)
     assert "exec-opts, log-driver, log-opts" in stops.evidence
     assert "web (nginx:1)" in stops.evidence
 
@@ -181,5 +182,5 @@ def test_settings_of_docker_that_do_not_work_are_blockers(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, settings: str, name: str, told: str
 ) -> None:
     (finding,) = Docker(monkeypatch, tmp_path, settings, state="inactive").findings()
-    assert (finding.name, finding.blocker) == (name, True)
+    assert (finding.id, finding.blocker) == (name, True)
     assert told in finding.evidence

@@ -129,6 +129,12 @@ def test_mistyped_group():
         ("cluster_kubernetes_version", True, "quotes"),
         ("cluster_app_manifests", "a.yml", "must be a list"),
         ("cluster_app_manifests", [1, {"a": 1}], "item 2 is a mapping"),
+        (
+            "cluster_accepted_findings",
+            ["disk-low", "memory-lwo"],
+            "no finding; did you mean memory-low?",
+        ),
+        ("cluster_accepted_findings", ["all"], "docs/findings.md lists them"),
         ("cluster_app_timeout", "soon", "whole number"),
         ("cluster_app_timeout", 0, "above 0"),
         ("cluster_patience", "much", "must be a number"),

@@ -116,7 +116,7 @@ def test_a_pin_of_minus_one(host: Path, entry: str, *, forbidden: bool) -> None:
     path.write_text(entry)
     assert bool(apt.pins("docker.io", any_source=True)) is forbidden
     found = package_findings.packages(Module(UNKNOWN), ["docker.io", "kubelet"])  # type: ignore[arg-type]
-    assert [finding.name for finding in found] == ["package-pinned"] * forbidden
+    assert [finding.id for finding in found] == ["package-pinned"] * forbidden
     if forbidden:
         with pytest.raises(FailedError, match=f"{path} gives it the priority -1"):
             apt.available(Module(UNKNOWN), "docker.io")  # type: ignore[arg-type]
@@ -156,8 +156,11 @@ def test_packages_that_exclude_ours(listing: str, expected: dict[str, list[str]]
 def test_what_apt_would_remove_is_a_finding_by_name() -> None:
     module = Module({**KNOWN, "--simulate": (0, "Remv mine [1.0]\nInst docker.io (26.1.5 Debian:13 [amd64])\n")})
     found = list(package_findings.packages(module, ["docker.io"]))  # type: ignore[arg-type]
-    assert [(finding.name, finding.blocker) for finding in found] == [("package-conflict", True)]
+    assert [(finding.id, finding.blocker) for finding in found] == [("package-conflict", True)]
     assert "The host has the package mine" in found[0].evidence
+    confused = Module({**KNOWN, "--simulate": (100, "E: Unable to correct problems, you have held broken packages.\n")})
+    (told,) = package_findings.packages(confused, ["docker.io"])  # type: ignore[arg-type]
+    assert (told.id, told.blocker) == ("packages-uninstallable", False)
     assert list(package_findings.packages(module, ["docker.io"], known=["mine"])) == []  # type: ignore[arg-type]
     assert list(package_findings.packages(module, [])) == []  # type: ignore[arg-type]
 
@@ -190,7 +193,8 @@ SOURCES = (
 def test_sources_that_cannot_be_read_are_told_in_apts_words(said: tuple[int, str], *, blocker: bool | None) -> None:
     module = Module({**UNKNOWN, "--print-uris": (0, SOURCES), "download-file": said})
     found = list(package_findings.packages(module, ["docker.io"]))  # type: ignore[arg-type]
-    assert [finding.blocker for finding in found] == ([] if blocker is None else [blocker])
+    told = [] if blocker is None else [("package-sources-unreachable", blocker)]
+    assert [(finding.id, finding.blocker) for finding in found] == told
     assert blocker is None or said[0] == 124 or "403  Forbidden" in found[0].evidence
 
 
@@ -220,9 +224,8 @@ def test_lists_lock(
         who = apt.holder(host / "lists/lock")
         assert who is not None
         assert f"(process {other.pid})" in who
-        assert [finding.evidence for finding in package_findings.busy(Module())] == [
-            f"{who} refreshes the lists of packages."
-        ]
+        (busy,) = package_findings.busy(Module())  # type: ignore[arg-type]
+        assert (busy.id, busy.evidence) == ("package-manager-busy", f"{who} refreshes the lists of packages.")
         begun = time.monotonic()
         module = Module(KNOWN)
         assert apt.update(module) == ""  # type: ignore[arg-type]

@@ -149,7 +149,7 @@ def test_a_repository_that_is_away_is_a_warning_where_nothing_is_missing(
     assert add(changes, served.url) == (source, False)
     assert (Path(source).read_text(), len(changes.diff)) == before
     assert "the run goes on without the repository" in module.warnings[0]
-    assert [finding["id"] for finding in changes.findings] == ["repository-away"]
+    assert [finding.id for finding in changes.findings] == ["repository-away"]
 
 
 @pytest.mark.parametrize("answer", AWAY.values(), ids=AWAY)

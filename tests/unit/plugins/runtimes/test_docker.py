@@ -172,14 +172,14 @@ def test_settings_with_which_kubernetes_or_docker_does_not_work(
     settings: dict[str, Any], command: list[str], names: list[str]
 ) -> None:
     found = docker.refusals(settings, command)
-    assert [name for name, _, _ in found] == names
-    for _, evidence, _ in found:
-        assert next(iter(settings), "userns-remap") in evidence
+    assert [one.id for one in found] == names
+    for one in found:
+        assert next(iter(settings), "userns-remap") in one.evidence
 
 
 def test_values_of_flags_are_not_shown() -> None:
     (found,) = docker.refusals({"log-opts": {}}, [*UNIT, "--log-opt=splunk-token=secret"])
-    assert "--log-opt in ExecStart" in found[1]
+    assert "--log-opt in ExecStart" in found.evidence
     assert "secret" not in str(found)
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.kubestrap.cluster.plugins.module_utils import machine_findings
-from ansible_collections.kubestrap.cluster.plugins.module_utils.machine_findings import Finding
+from ansible_collections.kubestrap.cluster.plugins.module_utils.findings import look, rules_machine, rules_network
+from ansible_collections.kubestrap.cluster.plugins.module_utils.findings.finding import Finding
 
-ROOT = Path(__file__).parents[3]
-OURS = machine_findings.SYSCTL_FILE
+ROOT = Path(__file__).parents[4]
+OURS = rules_machine.SYSCTL_FILE
 FORWARD = {"net.ipv4.ip_forward": "1"}
 
 
@@ -37,7 +37,7 @@ def ids(findings: list[Finding]) -> list[str]:
 )
 def test_file_that_wins_over_ours(name: str, text: str, told: bool) -> None:
     for files in ({name: text}, {name: text, OURS: "net.ipv4.ip_forward = 1\n"}):
-        found = machine_findings.overridden_sysctls(files, FORWARD)
+        found = rules_machine.overridden_sysctls(files, FORWARD)
         assert ids(found) == (["sysctl-overridden"] if told else [])
         assert all(name in finding.evidence for finding in found)
 
@@ -63,7 +63,7 @@ def test_settings_are_those_of_node_base() -> None:
     ],
 )
 def test_configuration_of_another_pod_network(names: list[str], told: str) -> None:
-    found = machine_findings.foreign_cni(names, in_cluster=False)
+    found = rules_network.foreign_cni(names, in_cluster=False)
     assert ids(found) == (["cni-foreign"] if told else [])
     if told:
         assert told in found[0].evidence
@@ -82,7 +82,7 @@ def test_configuration_of_another_pod_network(names: list[str], told: str) -> No
     ],
 )
 def test_network_of_a_node_is_not_moved_away(names: list[str], told: str) -> None:
-    (found,) = machine_findings.foreign_cni(names, in_cluster=True)
+    (found,) = rules_network.foreign_cni(names, in_cluster=True)
     if told:
         assert told in found.evidence
         assert "Set cluster_pod_network to none" in found.fix
@@ -100,14 +100,14 @@ def test_network_of_a_node_is_not_moved_away(names: list[str], told: str) -> Non
     ],
 )
 def test_unit_that_runs_swapon(text: str, told: bool) -> None:
-    found = machine_findings.swap_units({"/etc/systemd/system/my-swap.service": text}, {})
+    found = rules_machine.swap_units({"/etc/systemd/system/my-swap.service": text}, {})
     assert ids(found) == (["swap-comes-back"] if told else [])
     assert all("systemctl disable --now my-swap.service" in finding.fix for finding in found)
 
 
 def test_script_that_runs_swapon() -> None:
     scripts = {"/etc/rc.local": "#!/bin/sh\n/sbin/swapon /swapfile\n", "/etc/crontab": "# @reboot root swapon -a\n"}
-    (finding,) = machine_findings.swap_units({}, scripts)
+    (finding,) = rules_machine.swap_units({}, scripts)
     assert "/etc/rc.local" in finding.evidence
 
 
@@ -123,8 +123,8 @@ def test_swap_units_of_their_own_and_scripts_of_units(monkeypatch: pytest.Monkey
     (tmp_path / "zram.sh").write_text("#!/bin/sh\nzramctl -s 1G /dev/zram0 && swapon /dev/zram0\n")
     (tmp_path / "asks.sh").write_text("#!/bin/sh\n# swapon is elsewhere\nswapon -s\n")
     (tmp_path / "tool").write_bytes(b"\x7fELF swapon /x")
-    monkeypatch.setattr(machine_findings, "OWN_PROGRAMS", (str(tmp_path),))
-    found = machine_findings.swap_units(units, machine_findings.boot_scripts(units))
+    monkeypatch.setattr(look, "OWN_PROGRAMS", (str(tmp_path),))
+    found = rules_machine.swap_units(units, look.boot_scripts(units))
     assert [finding.evidence.split()[0] for finding in found] == [
         f"{directory}/swapfile.swap",
         f"{tmp_path}/zram.sh",
@@ -133,16 +133,16 @@ def test_swap_units_of_their_own_and_scripts_of_units(monkeypatch: pytest.Monkey
 
 def test_name_servers() -> None:
     def judge(servers: list[str], *silent: str) -> list[str]:
-        return ids(machine_findings.nameservers("/etc/resolv.conf", servers, silent))
+        return ids(rules_network.nameservers("/etc/resolv.conf", servers, silent))
 
     five = [f"192.0.2.{n}" for n in range(1, 6)]
     assert judge(five[:3]) == []
     assert judge(five) == ["resolver-too-many"]
     assert judge(five, *five[:3]) == ["resolver-too-many", "resolver-silent"]
     assert judge(five[:2], five[0]) == ["resolver-silent"]
-    (one,) = machine_findings.nameservers("/etc/resolv.conf", five[:2], five[:1])
+    (one,) = rules_network.nameservers("/etc/resolv.conf", five[:2], five[:1])
     assert "192.0.2.1 in /etc/resolv.conf does not answer: each look-up waits" in one.evidence
-    (both,) = machine_findings.nameservers("/etc/resolv.conf", five[:2], five[:2])
+    (both,) = rules_network.nameservers("/etc/resolv.conf", five[:2], five[:2])
     assert "no name can be looked up" in both.evidence
 
 
@@ -157,8 +157,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
             def connect(self, address: Any) -> None:
                 connect(self, (address[0], port))
 
-        monkeypatch.setattr(machine_findings.socket, "socket", Redirected)
-        monkeypatch.setattr(machine_findings, "ANSWER_SECONDS", 0.3)
+        monkeypatch.setattr(look.socket, "socket", Redirected)
+        monkeypatch.setattr(look, "ANSWER_SECONDS", 0.3)
         yield udp
 
 
@@ -169,22 +169,22 @@ def test_refusal_is_an_answer(server: socket.socket) -> None:
 
     thread = threading.Thread(target=refuse)
     thread.start()
-    assert machine_findings.answers("127.0.0.1")
+    assert look.answers("127.0.0.1")
     thread.join()
 
 
 @pytest.mark.usefixtures("server")
 def test_silence_is_none() -> None:
-    assert not machine_findings.answers("127.0.0.1")
+    assert not look.answers("127.0.0.1")
 
 
 def test_time_service_that_runs_and_reaches_nobody() -> None:
-    service = machine_findings.clock_service(["systemd", "systemd-timesyn", "sshd"])
+    service = rules_machine.clock_service(["systemd", "systemd-timesyn", "sshd"])
     assert service == "systemd-timesyncd"
-    finding = machine_findings.unsynchronised(service)
+    finding = rules_machine.unsynchronised(service)
     assert "systemd-timesyncd runs, but" in finding.evidence
     assert "nstall" not in finding.fix
-    assert "Install one" in machine_findings.unsynchronised(machine_findings.clock_service(["systemd"])).fix
+    assert "Install one" in rules_machine.unsynchronised(rules_machine.clock_service(["systemd"])).fix
 
 
 def ruleset(
@@ -211,7 +211,7 @@ def ruleset(
     ],
 )
 def test_chain_that_drops_what_it_does_not_accept(said: str, chains: list[str]) -> None:
-    assert machine_findings.dropping_chains(said) == chains
+    assert look.dropping_chains(said) == chains
 
 
 @pytest.mark.parametrize(
@@ -224,4 +224,4 @@ def test_chain_that_drops_what_it_does_not_accept(said: str, chains: list[str]) 
     ],
 )
 def test_policy_of_iptables(said: str, chains: list[str]) -> None:
-    assert machine_findings.dropping_policy(said) == chains
+    assert look.dropping_policy(said) == chains
