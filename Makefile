@@ -52,7 +52,7 @@ e2e: $(VENV)/.installed ## Real clusters, from the built wheel: what fits into `
 
 .PHONY: e2e-minikube
 e2e-minikube: $(VENV)/.installed ## Minikube on a real host; compiles another Kubernetes the first time
-	$(BIN)/python -m pytest tests/e2e/test_minikube.py
+	$(BIN)/python -m pytest tests/e2e/verbs/test_minikube.py
 
 .PHONY: proof
 proof: $(VENV)/.installed ## Every e2e test, hours if need be; rewrites docs/proof.md

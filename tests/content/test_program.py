@@ -1,6 +1,7 @@
 """Static truths about the program: what it ships, says and imports."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -62,6 +63,16 @@ def test_every_documented_command_exists():
 
 def test_every_verb_has_its_playbook_and_no_playbook_is_without_one():
     assert {verb.playbook for verb in ALL if verb.run is None} == {playbook.stem for playbook in PLAYBOOKS}
+
+
+def test_every_verb_is_in_the_readme_and_shown_on_real_hosts():
+    page = (ROOT / "README.md").read_text()
+    rows = re.findall(r"^\| `kubestrap ([a-z ]+)` \|", page, re.MULTILINE)
+    assert rows == [verb.name for verb in ALL], "run `make docs`"
+    shown = {path.stem.removeprefix("test_") for path in (ROOT / "tests/e2e/verbs").glob("test_*.py")}
+    # Verbs that undo each other share the file of their first word.
+    names = {verb.name.replace(" ", "_") for verb in ALL}
+    assert shown - names == {verb.name.split()[0] for verb in ALL if verb.name.replace(" ", "_") not in shown}
 
 
 def test_no_verb_is_known_by_name_outside_of_its_file():

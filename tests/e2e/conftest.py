@@ -25,11 +25,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """
     side_by_side = hasattr(config, "workerinput")
 
-    def turn(item: pytest.Item) -> int:
+    def turn(item: pytest.Item) -> tuple[int, str]:
         fixtures = getattr(item, "fixturenames", ())
         if HERE not in item.path.parents:
-            return 0
-        return 2 if "cluster" in fixtures else 1 if "bare" in fixtures else 3 if side_by_side else 0
+            return 0, ""
+        # By name, whatever the folder: what changes the shared cluster for good comes late in the alphabet.
+        if "cluster" in fixtures or "bare" in fixtures:
+            return 2 if "cluster" in fixtures else 1, item.path.name
+        return 3 if side_by_side else 0, ""
 
     items.sort(key=turn)
 

@@ -17,7 +17,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.kubernetes_yaml 
 )
 
 from tests.conftest import ROOT
-from tests.unit.plugins.test_kubernetes_yaml import DOCUMENTS, KEYS, SCALARS, TEXTS
+from tests.unit.plugins.module_utils.test_kubernetes_yaml import DOCUMENTS, KEYS, SCALARS, TEXTS
 from tools.upstream import recipes
 from tools.upstream.golang import Go
 

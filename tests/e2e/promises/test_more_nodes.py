@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.conftest import Hosts, Program
-from tests.e2e.test_up import FILES, PIDS
+from tests.e2e.verbs.test_up import FILES, PIDS
 
 NO_TOKENS = """\
 apiVersion: admissionregistration.k8s.io/v1

@@ -10,7 +10,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.findings.look im
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubectl import server_of
 from ansible_collections.kubestrap.cluster.plugins.modules.preflight import facts
 
-from tests.unit.plugins.findings.params import PARAMS
+from tests.unit.plugins.module_utils.findings.params import PARAMS
 
 
 @pytest.mark.parametrize(

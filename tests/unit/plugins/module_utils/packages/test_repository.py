@@ -16,7 +16,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.packages.reposit
     refresh_repository,
 )
 
-from tests.unit.plugins.packages.test_openpgp import (
+from tests.unit.plugins.module_utils.packages.test_openpgp import (
     ED25519_UNTIL_2030,
     OWNER,
     OWNER_FINGERPRINT,

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.conftest import Hosts, Program
-from tests.e2e.test_up import FILES, PIDS
+from tests.e2e.verbs.test_up import FILES, PIDS
 
 # What a fix must not say while nothing is proved to be worthless.
 DESTROYS = re.compile(r"kubeadm reset|rm -rf|ip link delete")

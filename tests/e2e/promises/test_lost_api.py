@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.conftest import Hosts, Program
-from tests.e2e.test_high_availability import address_of, give_address, healthy_members, kubectl, wait_until
+from tests.e2e.promises.test_high_availability import address_of, give_address, healthy_members, kubectl, wait_until
 
 K = "/etc/kubernetes"
 READY = f"kubectl --kubeconfig {K}/admin.conf get --raw /readyz"

@@ -12,7 +12,7 @@ import yaml
 from ansible_collections.kubestrap.cluster.plugins.module_utils.findings import look, rules_machine, rules_network
 from ansible_collections.kubestrap.cluster.plugins.module_utils.findings.finding import Finding
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[5]
 OURS = rules_machine.SYSCTL_FILE
 FORWARD = {"net.ipv4.ip_forward": "1"}
 

@@ -12,7 +12,7 @@ from ansible_collections.kubestrap.cluster.plugins.module_utils.findings import 
 from ansible_collections.kubestrap.cluster.plugins.module_utils.findings.finding import as_json
 from ansible_collections.kubestrap.cluster.plugins.module_utils.findings.look import View
 
-from tests.unit.plugins.findings.params import PARAMS
+from tests.unit.plugins.module_utils.findings.params import PARAMS
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.json"))
 

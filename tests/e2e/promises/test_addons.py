@@ -16,7 +16,7 @@ import yaml
 
 from tests.conftest import ROOT, Hosts, Program
 from tests.e2e.conftest import APP
-from tests.e2e.test_up import get
+from tests.e2e.verbs.test_up import get
 
 ALL = ["metrics-server", "local-path", "metallb"]
 EXTRAS = APP / "k8s-extras"

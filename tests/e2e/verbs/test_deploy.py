@@ -11,7 +11,7 @@ import yaml
 
 from tests.conftest import Hosts, Program, Result
 from tests.e2e.conftest import APP, IMAGE
-from tests.e2e.test_up import get
+from tests.e2e.verbs.test_up import get
 
 # A program that is there at once; the example's image has a shell.
 QUIET = ["sh", "-c", "exec sleep 600"]

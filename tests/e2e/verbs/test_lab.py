@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from kubestrap.lab import network
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LABEL = "kubestrap.lab"
 
 pytestmark = pytest.mark.skipif(

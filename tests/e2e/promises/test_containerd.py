@@ -10,8 +10,8 @@ import yaml
 
 from tests.conftest import Hosts, Program
 from tests.e2e.conftest import IMAGE
-from tests.e2e.test_addons import until
-from tests.e2e.test_up import FILES
+from tests.e2e.promises.test_addons import until
+from tests.e2e.verbs.test_up import FILES
 
 PIDS = "for s in containerd kubelet; do systemctl show -p MainPID -p ExecMainStartTimestampMonotonic --value $s; done"
 CONTAINERD = {"cluster_container_runtime": "containerd"}
