@@ -77,7 +77,7 @@ def test_no_secret_stays_in_the_run_directory(cluster: Hosts, program: Program) 
     )
     assert keys
     assert not [key for key in keys if key in text]
-    assert "kubeadm join" not in text
+    assert "kubeadm join " not in text
 
 
 def test_interrupted_run_is_finished_by_the_next(make_lab, program: Program) -> None:  # type: ignore[no-untyped-def] # noqa: ANN001
