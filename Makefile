@@ -24,7 +24,7 @@ demo-down: $(VENV)/.installed ## Remove the demo: hosts, volumes, networks, its 
 .PHONY: test
 test: lint ## Everything CI runs: lint, unit, content, integration, molecule, e2e
 	@$(BIN)/python -m pytest tests/unit tests/content tests/integration tests/molecule tests/e2e \
-	  -m "not proof and not minikube" -n 2 --dist loadgroup --no-loadscope-reorder
+	  -m "not proof and not minikube" -n 2 --no-loadscope-reorder
 
 .PHONY: lint
 lint: $(VENV)/.installed ## Ruff, mypy, yamllint, ansible-lint

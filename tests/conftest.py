@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 ROOT = Path(__file__).parent.parent
+# A file with a test on the hosts that all share.
+SHARED = re.compile(r'\b(bare|cluster): Hosts\b|usefixtures\("(bare|cluster)"')
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,12 +26,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--proof", type=Path, help="write the page of what was proved to this file")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run side by side, keep those of a file together, and all that share hosts."""
-    for item in items:
-        shared = "bare" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("shared-hosts" if shared else str(item.path)))
+class Rows(LoadScopeScheduling):  # type: ignore[misc] - has no types
+    """Where tests run side by side, those of a file stay in one row, and so do all that share hosts."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return "shared hosts" if SHARED.search((ROOT / path).read_text()) else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Rows:
+    """Tell pytest-xdist which tests stay together. Its own groups need the names of tests as pytest 9.1 had them."""
+    return Rows(config, log)
 
 
 @dataclass(frozen=True, kw_only=True)

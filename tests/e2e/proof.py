@@ -59,6 +59,8 @@ CLAIMS = {
     ),
     "Where things come from": (
         "a second key in a repository's key file",
+        "images by digest",
+        "a tag that moved",
         "a package of yours that excludes Docker",
         "apt's lists are being refreshed",
         "package repository away",
