@@ -151,6 +151,9 @@ def registry_files(ca_certificates: dict[str, str], mirrors: dict[str, list[str]
     for registry in [*ca_certificates, *(name for name in mirrors if name not in ca_certificates)]:
         server = f"https://{'registry-1.docker.io' if registry == 'docker.io' else registry}"
         lines = [f'server = "{server}"']
+        if registry in ca_certificates:
+            # What the hosts below do not have is asked of the server itself, once more and by these words.
+            lines.append(f'ca = "{_authority(registry)}"')
         # Asked in this order.
         for address in [*mirrors.get(registry, []), server]:
             lines += ["", f'[host."{address.rstrip("/")}"]']

@@ -226,6 +226,6 @@ def test_a_digest_that_the_registry_does_not_have_is_told(
     manifest.write_text(json.dumps(deployment))
     variables.write_text(yaml.safe_dump({"cluster_app_manifests": [str(manifest)]}))
     result = program.run("deploy", "-i", hosts.inventory, "-e", f"@{variables}", expect=7)
-    assert f"The registry has no image {image}" in result.stdout
+    assert f"The registry has no image {image}" in result.stdout, result.stdout
     assert f"{registry} has no image with this one" in " ".join(result.stdout.split())
     hosts.kubectl("delete", "deployment", "gone")

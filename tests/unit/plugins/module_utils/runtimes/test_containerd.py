@@ -290,6 +290,7 @@ def test_a_registry_has_its_ca_beside_the_file_that_names_it() -> None:
     assert files[f"{directory}/ca.crt"] == f"{registry_trust.HEADER}PEM\n"
     assert tomllib.loads(files[f"{directory}/hosts.toml"]) == {
         "server": "https://registry.example:5000",
+        "ca": f"{directory}/ca.crt",
         "host": {"https://registry.example:5000": {"ca": f"{directory}/ca.crt"}},
     }
 
