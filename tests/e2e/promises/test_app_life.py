@@ -220,6 +220,7 @@ def test_deleted_pod_is_replaced_and_no_request_is_dropped(
     measured("self-healing", f"pod deleted: another one ready after {seconds:.1f} s, 0 requests failed")
 
 
+@pytest.mark.proof
 def test_canary_gets_its_share(second: Second, measured: Callable[[str, str], None]) -> None:
     urls = second.deploy(image=IMAGE, replicas=4, canary=NEW)["app_urls"]
     second.wait_for(lambda pods: len(ready(pods)) == 5)

@@ -159,6 +159,7 @@ def test_what_cannot_be_changed_is_told_in_one_sentence(deploy: Callable[..., Re
         assert structure not in text, result.stdout
 
 
+@pytest.mark.proof
 def test_an_autoscaler_keeps_its_replicas(
     cluster: Hosts, deploy: Callable[..., Result], measured: Callable[[str, str], None]
 ) -> None:

@@ -94,6 +94,7 @@ def test_other_kubeadm(
     measured("kubeconfig: another cluster's entries", f"as they were; the line that worked: `{line}`")
 
 
+@pytest.mark.proof
 def test_the_files_of_kubeconfig(cluster: Hosts, person: Program, kubectl: Path, tmp_path: Path) -> None:
     files = f"{tmp_path}/none:{written(tmp_path / 'my files/b', cluster)}"
     # A relative path starts where the person is.
@@ -106,12 +107,14 @@ def test_the_files_of_kubeconfig(cluster: Hosts, person: Program, kubectl: Path,
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.proof
 def test_a_file_of_its_own_is_named(cluster: Hosts, person: Program, kubectl: Path, tmp_path: Path) -> None:
     option = f"cluster_kubeconfig='{tmp_path}/my files/c'"
     line = look_around(person.run("up", "-i", cluster.inventory, "-e", option).stdout).partition(": ")[2]
     assert "Ready" in typed(line, kubectl, HOME=str(tmp_path))
 
 
+@pytest.mark.proof
 def test_without_a_kubeconfig_the_line_is_for_a_control_plane(cluster: Hosts, person: Program, tmp_path: Path) -> None:
     line = look_around(person.run("up", "-i", cluster.inventory, "-e", "cluster_kubeconfig=").stdout)
     where, _, words = line.partition(": ")

@@ -237,6 +237,7 @@ def test_a_cluster_does_not_take_a_second_key_later(living: Hosts, program: Prog
     assert living.sh("cp1", f"sha256sum {KEY} /etc/apt/sources.list.d/*") == before
 
 
+@pytest.mark.proof
 def test_a_cluster_goes_on_without_its_repository(
     living: Hosts, program: Program, upstream: Path, measured: Callable[[str, str], None]
 ) -> None:

@@ -190,6 +190,7 @@ def test_passwords_are_nowhere(supplied: Site, program: Program) -> None:
     assert [line for line in files if not line.startswith("600 ")] == []
 
 
+@pytest.mark.proof
 def test_passwords_are_nowhere_after_failures_check_mode_and_vvv(
     supplied: Site, program: Program, installed: Path, measured: Callable[[str, str], None]
 ) -> None:
