@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 
-WIDTH = 100
+WIDTH = 120
 
 # Rich's own form names fonts on a server; the reader's own will do.
 FORM = """\
@@ -30,7 +30,7 @@ FORM = """\
 def picture(text: str, title: str) -> str:
     """Return the picture of a terminal with this text, as SVG."""
     console = Console(record=True, width=WIDTH, file=io.StringIO(), highlight=False)
-    console.print(text.rstrip(), markup=False, soft_wrap=True)
+    console.print(text.rstrip(), markup=False)
     return console.export_svg(title=title, theme=MONOKAI, code_format=FORM, unique_id="kubestrap")
 
 
