@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ansible_collections.kubestrap.cluster.plugins.module_utils import ledger
+from ansible_collections.kubestrap.cluster.plugins.module_utils.disk import sync_directory
 from ansible_collections.kubestrap.cluster.plugins.module_utils.findings.finding import Finding, as_json
 
 if TYPE_CHECKING:
@@ -202,15 +203,6 @@ def write_atomically(
         raise
     for changed in (directory, *(parent.parent for parent in made)):
         sync_directory(changed)
-
-
-def sync_directory(path: Path) -> None:
-    """Have the names in a directory on the disk."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def sha256_of(path: Path) -> str:

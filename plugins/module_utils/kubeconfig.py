@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
-from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import sync_directory
+from ansible_collections.kubestrap.cluster.plugins.module_utils.disk import sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

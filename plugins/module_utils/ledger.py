@@ -9,9 +9,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ansible_collections.kubestrap.cluster.plugins.module_utils.disk import sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +53,11 @@ class Before(NamedTuple):
     """None when it was not there."""
 
     @property
+    def thing(self) -> tuple[str, str]:
+        """What it is, however well it can be taken back: a file is one thing, whoever has a part in it."""
+        return self.kind.rpartition(" ")[2], self.name
+
+    @property
     def level(self) -> str:
         """How well it can be taken back."""
         return LEVELS[self.kind]
@@ -61,16 +69,18 @@ def remember(before: Before) -> None:
     Raises:
         OSError: when it cannot be written: then nothing is to be changed either.
     """
-    if any((one.kind, one.name) == (before.kind, before.name) for one in known()):
+    if any(one.thing == before.thing for one in known()):
         return
     path = Path(PATH)
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    entry = {"time": int(time.time()), "level": before.level, **before._asdict()}
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    with os.fdopen(handle, "w", encoding="ascii") as stream:
-        stream.write(json.dumps(entry) + "\n")
-        stream.flush()
+    entry = {"time": int(time.time()), "level": before.level, **before._asdict(), "was": _kept(before.was)}
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "r+b", buffering=0) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        # A power cut may have left a line without its end, which would swallow this one.
+        cut = size and os.pread(stream.fileno(), 1, size - 1) != b"\n"
+        stream.write((b"\n" if cut else b"") + json.dumps(entry).encode("ascii") + b"\n")
         os.fsync(stream.fileno())
+    sync_directory(path.parent)
 
 
 def known() -> Iterator[Before]:
@@ -80,7 +90,7 @@ def known() -> Iterator[Before]:
     except FileNotFoundError:
         return
     for line in lines:
-        # The last one may have been cut by a power failure.
+        # One may have been cut by a power failure.
         with contextlib.suppress(ValueError, KeyError, TypeError):
             entry = json.loads(line)
             yield Before(entry["kind"], entry["name"], entry["was"])
@@ -99,28 +109,22 @@ def of_file(path: str, *, merged: bool = False) -> Before:
         status, content = target.stat(), target.read_bytes()
     except FileNotFoundError:
         return Before(kind, path, None)
-    was: dict[str, Any] = {"mode": status.st_mode & 0o7777, "user": status.st_uid, "group": status.st_gid}
+    was = {"mode": status.st_mode & 0o7777, "user": status.st_uid, "group": status.st_gid}
+    return Before(kind, path, {**was, "content": content.decode("utf-8", errors="surrogateescape")})
+
+
+def _kept(was: Any) -> Any:
+    """Return what goes into the line: of much content, where its copy lies."""
+    content = was.get("content", "") if isinstance(was, dict) else ""
     if len(content) <= _SMALL:
-        was["content"] = content.decode("utf-8", errors="surrogateescape")
-    else:
-        was["copy"] = _copy(content, status.st_mode & 0o7777)
-    return Before(kind, path, was)
-
-
-def _copy(content: bytes, mode: int) -> str:
+        return was
     directory = Path(PATH).parent / "before"
-    for one in (directory.parent, directory):
-        one.mkdir(mode=0o700, exist_ok=True)
-    handle, number = -1, 0
-    while handle < 0:
-        number += 1
-        name = directory / f"{number}"
-        try:
-            handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode & 0o600)
-        except FileExistsError:
-            continue
+    directory.mkdir(mode=0o700, exist_ok=True)
+    # Readable by its owner alone, and never the name of another copy.
+    handle, name = tempfile.mkstemp(dir=directory, prefix="")
     with os.fdopen(handle, "wb") as stream:
-        stream.write(content)
+        stream.write(content.encode("utf-8", errors="surrogateescape"))
         stream.flush()
         os.fsync(stream.fileno())
-    return str(name)
+    sync_directory(directory)
+    return {**{key: value for key, value in was.items() if key != "content"}, "copy": name}

@@ -16,9 +16,9 @@ from typing import Optional
 from ansible_collections.kubestrap.cluster.plugins.module_utils import kubeadm
 from ansible_collections.kubestrap.cluster.plugins.module_utils.changes import (
     read_text,
-    sync_directory,
     write_atomically,
 )
+from ansible_collections.kubestrap.cluster.plugins.module_utils.disk import sync_directory
 from ansible_collections.kubestrap.cluster.plugins.module_utils.kubeadm import KubeadmError
 
 MARK = f"{kubeadm.KUBERNETES}/kubestrap/unfinished.json"

@@ -55,6 +55,6 @@ def in_steps(present: str, wanted: str) -> str:
         return ""
     if after < before[: len(after)]:
         return ", which is older: a cluster does not go back"
-    if (after[0], after[1] - before[1]) != (before[0], 0) and after[1] - before[1] > STEP:
+    if after[1] - before[1] > STEP:
         return f", which leaves out {before[0]}.{before[1] + 1}: minors are taken one at a time"
     return ""

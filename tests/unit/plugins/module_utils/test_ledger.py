@@ -63,6 +63,25 @@ def test_a_big_file_is_kept_as_a_copy_that_only_root_reads(tmp_path: Path) -> No
     assert stat.S_IMODE(Path(ledger.PATH).parent.stat().st_mode) == 0o700
 
 
+def test_a_big_file_is_copied_once_and_not_for_a_look(tmp_path: Path) -> None:
+    big = tmp_path / "big"
+    big.write_text("x" * 100_000)
+    ledger.of_file(str(big))
+    assert not Path(ledger.PATH).parent.exists()
+    for content in ("y", "z"):
+        changes().file(str(big), content * 100_000)
+    assert len(list((Path(ledger.PATH).parent / "before").iterdir())) == 1
+
+
+def test_a_file_is_one_thing_whoever_has_a_part_in_it(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.write_text("theirs")
+    changes().file(str(theirs), "merged", keep=True)
+    changes().absent(str(theirs))
+    (one,) = ledger.known()
+    assert one.was["content"] == "theirs"
+
+
 def test_check_mode_remembers_nothing(tmp_path: Path) -> None:
     trial = changes(check_mode=True)
     trial.file(str(tmp_path / "new"), "x")
@@ -85,7 +104,7 @@ def test_what_cannot_be_written_down_is_not_changed(tmp_path: Path, monkeypatch:
 def test_a_line_that_a_power_cut_left_unfinished_hides_none() -> None:
     ledger.remember(Before("unit", "a.service", {}))
     with Path(ledger.PATH).open("a") as stream:
-        stream.write('{"kind": "unit", "na\n')
+        stream.write('{"kind": "unit", "na')
     ledger.remember(Before("unit", "b.service", {}))
     assert [one.name for one in ledger.known()] == ["a.service", "b.service"]
 
