@@ -26,7 +26,7 @@ def run(verb: Verb, request: Request, tools: Tools) -> int:
         UsageError: When `--limit` matches no host, or another run works on the cluster.
     """
     cluster = _validated(verb, request, tools)
-    if verb.refuse and (reason := verb.refuse(request, cluster, _local_images(tools, cluster))):
+    if verb.refuse and (reason := verb.refuse(request, cluster, lambda: _local_images(tools, cluster))):
         raise InventoryError(reason)
     with tools.state.lock(cluster.name) if verb.lock else nullcontext():
         return _play(verb, request, tools, cluster)

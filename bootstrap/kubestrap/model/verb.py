@@ -39,8 +39,8 @@ class Verb:
     """Whether it only says what stands in the way: a lost host or a blocker is its result."""
     judges_app: bool = True
     """Whether an app that does not answer makes it fail."""
-    refuse: Callable[[Request, Cluster, Mapping[str, str]], str] | None = None
-    """Says why there is nothing to do, given the images that only this machine has; empty when there is something."""
+    refuse: Callable[[Request, Cluster, Callable[[], Mapping[str, str]]], str] | None = None
+    """Says why there is nothing to do; empty when there is something. It may ask for the images in the manifests."""
     variables: Callable[[Request], Mapping[str, Any]] = field(default=lambda _: {})
     """What it tells its playbook."""
     done: str = ""

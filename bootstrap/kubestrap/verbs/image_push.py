@@ -1,7 +1,7 @@
 """`kubestrap image push`: images of this machine on every node, no registry."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="name, or archive.tar (default: the app's)")
 
 
-def _refuse(request: Request, cluster: Cluster, images: Mapping[str, str]) -> str:
-    if request.images or cluster.value("cluster_app_images") or images:
+def _refuse(request: Request, cluster: Cluster, images: Callable[[], Mapping[str, str]]) -> str:
+    if request.images or cluster.value("cluster_app_images") or images():
         return ""
     return (
         "no image is named; write it after `image push`, set cluster_app_images, or give a container "

@@ -186,6 +186,12 @@ def test_image_push_takes_the_named_images():
     assert world.played[0].name == "kubestrap.cluster.image_push"
 
 
+def test_image_push_of_named_images_does_not_read_the_apps_manifests():
+    tools = World().tools()
+    tools.app_files.local_images = lambda *_: pytest.fail("they may not even be there")
+    assert session.run(image_push.VERB, request(images=("new:1",)), tools) == 0
+
+
 def test_image_push_takes_those_listed_and_those_found_when_none_is_named():
     world = World(variables={"cluster_app_images": ["old:1"]}, images_in_manifests=("found:1",))
     session.run(image_push.VERB, request(), world.tools())
